@@ -1,0 +1,128 @@
+"""The comparison in words: Markdown made from the numbers, also when they say "no difference"."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.figures import LABELS, TENSORS
+from pipeline.outputs import History
+from pipeline.params import Params, Variant
+from pipeline.statistics import Comparison, Interval
+
+
+def metrics(compared: Mapping[str, Comparison]) -> dict[str, Any]:
+    """Return the comparisons as nested plain values; an interval that one pair cannot have is left out."""
+    return {name: _metrics(comparison) for name, comparison in compared.items()}
+
+
+def text(params: Params, compared: Mapping[str, Comparison], histories: Mapping[Variant, History]) -> str:
+    """Return the written answer."""
+    confidence = f"{100 * params.evaluate.confidence:g} %"
+    rows = [
+        f"| {name} | {c.plain_mean:.4f} | {c.batchnorm_mean:.4f} | {_interval(c.difference)} | "
+        f"{_interval(c.superiority, digits=2, sign='')} |"
+        for name, c in compared.items()
+    ]
+    lines = [
+        "# What does Batch Normalization change?",
+        "",
+        headline(params, compared["test accuracy"]),
+        "",
+        f"Each row compares the same seeds; differences are Batch Normalization minus plain, with {confidence} "
+        "bootstrap intervals over pairs. The last column is the probability that, of a pair, Batch Normalization "
+        "has the greater value.",
+        "",
+        "| | plain | Batch Normalization | difference | P(greater) |",
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+        "In words:",
+        "",
+        *(f"- {_sentence(name, comparison)}" for name, comparison in compared.items()),
+        *_diverged(histories),
+        "",
+        "## Activations after the last epoch",
+        "",
+        "Over all validation images, all units of the layer and all seeds. Saturated: the activation function is "
+        "within 1 % of its limits (ReLU: is 0).",
+        "",
+        "| layer | tensor | variant | mean | standard deviation | saturated |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *_activations(histories),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def headline(params: Params, accuracy: Comparison) -> str:
+    """Return the one sentence to remember."""
+    size = "-".join(str(units) for units in (784, *params.model.hidden, 10))
+    setting = (
+        f"With {params.train.optimizer} at learning rate {params.train.lr:g}, batches of {params.train.batch_size} "
+        f"and {params.train.epochs} epochs, the {size} {params.model.activation} network reaches a mean test accuracy "
+        f"of {accuracy.batchnorm_mean:.4f} with Batch Normalization and {accuracy.plain_mean:.4f} without"
+    )
+    return f"{setting}: {_finding(accuracy)}."
+
+
+def _finding(comparison: Comparison) -> str:
+    pairs = f"{comparison.pairs} pair{'s' * (comparison.pairs != 1)} of trainings"
+    if comparison.pairs < 2:
+        return f"{pairs}, too few for an interval"
+    interval = f"a difference of {_interval(comparison.difference)}, over {pairs}"
+    return interval if comparison.difference.excludes(0) else f"{interval}: no difference is shown"
+
+
+def _sentence(name: str, comparison: Comparison) -> str:
+    name = name[0].upper() + name[1:]
+    if comparison.pairs < 2:
+        return f"{name}: too few pairs to tell."
+    if not comparison.difference.excludes(0):
+        return f"{name}: no difference is shown; the interval includes zero."
+    word = "higher" if comparison.difference.value > 0 else "lower"
+    return f"{name} is {word} with Batch Normalization, by {_interval(comparison.difference, sign='', absolute=True)}."
+
+
+def _interval(interval: Interval, digits: int = 4, sign: str = "+", *, absolute: bool = False) -> str:
+    numbers = [interval.value, interval.low, interval.high]
+    if absolute:
+        numbers = [abs(interval.value), *sorted((abs(interval.low), abs(interval.high)))]
+    value, low, high = (f"{number:{sign}.{digits}f}" for number in numbers)
+    return value if math.isnan(interval.low) else f"{value} [{low}, {high}]"
+
+
+def _metrics(comparison: Comparison) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "plain": comparison.plain_mean,
+        "batchnorm": comparison.batchnorm_mean,
+        "pairs": comparison.pairs,
+    }
+    for name, interval in (("difference", comparison.difference), ("superiority", comparison.superiority)):
+        parts = {"value": interval.value, "low": interval.low, "high": interval.high}
+        found[name] = {key: value for key, value in parts.items() if not math.isnan(value)}
+    return found
+
+
+def _diverged(histories: Mapping[Variant, History]) -> list[str]:
+    counts = {variant: history.diverged() for variant, history in histories.items()}
+    return [
+        f"- {count} training{'s' * (count > 1)} diverged ({LABELS[variant]}): the loss became infinite or not a "
+        "number. Such pairs are left out above."
+        for variant, count in counts.items()
+        if count
+    ]
+
+
+def _activations(histories: Mapping[Variant, History]) -> list[str]:
+    rows = []
+    for tensor in sorted({name for history in histories.values() for name in history.histograms}):
+        layer, kind = tensor.split(".")
+        for variant, history in histories.items():
+            if tensor not in history.histograms:
+                continue
+            values = [history.moments.get(f"{tensor}.{what}") for what in ("mean", "std", "saturated")]
+            cells = ["" if value is None else f"{value[:, -1].mean():.3f}" for value in values]
+            rows.append(
+                f"| {layer.removeprefix('layer')} | {TENSORS[kind]} | {LABELS[variant]} | {' | '.join(cells)} |"
+            )
+    return rows

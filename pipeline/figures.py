@@ -1,0 +1,212 @@
+"""Values to figures. Colours are Okabe and Ito's, which colour-blind readers can tell apart."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.activations import Scale
+from pipeline.params import Variant
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+COLOURS: dict[Variant, str] = {"plain": "#D55E00", "batchnorm": "#0072B2"}
+LABELS: dict[Variant, str] = {"plain": "plain", "batchnorm": "Batch Normalization"}
+DASHES: dict[Variant, str] = {"plain": "--", "batchnorm": "-"}
+TENSORS = {
+    "pre_activation": "pre-activation",
+    "activation": "activation",
+    "normalised": "normalised output",
+}
+STYLE: dict[str, Any] = {"linewidth": 1.8}
+SEED_STYLE: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.35}
+
+
+def png(figure: Figure, dpi: int = 200) -> bytes:
+    """Render a figure."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
+    return content.getvalue()
+
+
+def pixels(figure: Figure, dpi: int = 100) -> NDArray[np.uint8]:
+    """Render a figure as an image [height, width, 3]."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+
+
+def curves(values: Mapping[Variant, Floats], first: int, xlabel: str, ylabel: str, *, log: bool = False) -> Figure:
+    """Draw one line per seed and their mean over steps; values [seeds, steps] by variant, from step `first`."""
+    figure, axes = _figure(1, 1, width=6.4, height=4.0)
+    axis = axes[0, 0]
+    for variant, lines in values.items():
+        steps = np.arange(first, first + lines.shape[1])
+        axis.plot(steps, lines.T, color=COLOURS[variant], **SEED_STYLE)
+        axis.plot(
+            steps,
+            lines.mean(axis=0),
+            DASHES[variant],
+            color=COLOURS[variant],
+            label=f"{LABELS[variant]}, mean of {len(lines)} seed{'s' * (len(lines) > 1)}",
+            **STYLE,
+        )
+    if log:
+        axis.set_yscale("log")
+    if lines.shape[1] <= 20:
+        axis.set_xticks(steps)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    _legend(figure, axis)
+    return figure
+
+
+def histograms(
+    counts: Mapping[Variant, Mapping[str, Counts]],
+    scales: Mapping[str, Scale],
+    title: str = "",
+) -> Figure:
+    """Draw the distribution of every hidden tensor, a row per layer and a column per kind of tensor.
+
+    `counts` maps variant and tensor (`layer1.activation`) to histograms [seeds, bins]; each seed is a faint
+    line and their mean a strong one. Heights are fractions of all values, per bin.
+    """
+    tensors = sorted({name for of in counts.values() for name in of})
+    layers = sorted({name.split(".")[0] for name in tensors}, key=lambda layer: int(layer.removeprefix("layer")))
+    kinds = [kind for kind in TENSORS if any(name.endswith(f".{kind}") for name in tensors)]
+    figure, axes = _figure(len(layers), len(kinds), width=3.6 * len(kinds), height=2.5 * len(layers) + 0.6)
+    for row, layer in enumerate(layers):
+        for column, kind in enumerate(kinds):
+            axis, name = axes[row, column], f"{layer}.{kind}"
+            for variant, of in counts.items():
+                if name in of:
+                    _steps(axis, scales[name], of[name], variant)
+            _value_axis(axis, scales[name])
+            axis.set_title(f"hidden layer {layer.removeprefix('layer')}: {TENSORS[kind]}", fontsize=10)
+            if row == len(layers) - 1:
+                axis.set_xlabel(f"{TENSORS[kind]} (no unit)")
+        axes[row, 0].set_ylabel("fraction of values per bin")
+    _shared_legend(figure, counts, title)
+    return figure
+
+
+def lab_view(values: Mapping[Variant, Floats], digit: int) -> Figure:
+    """Draw the lab's own histogram: second-layer pre-activations [seeds, units] of one test image, by variant."""
+    figure, axes = _figure(1, 1, width=6.4, height=4.0)
+    axis = axes[0, 0]
+    edges = np.histogram_bin_edges(np.concatenate([array.ravel() for array in values.values()]), bins=40)
+    for variant, array in values.items():
+        axis.hist(
+            array.ravel(),
+            bins=list(edges),
+            color=COLOURS[variant],
+            alpha=0.55,
+            edgecolor=COLOURS[variant],
+            hatch="//" if variant == "plain" else None,
+            label=f"{LABELS[variant]}: {array.shape[0]} seed(s) × {array.shape[1]} units",
+        )
+    axis.set(xlabel=f"pre-activation of hidden layer 2, test image {digit} (no unit)", ylabel="number of units")
+    _legend(figure, axis)
+    return figure
+
+
+def paired(values: Mapping[Variant, Floats], seeds: Sequence[int], ylabel: str) -> Figure:
+    """Draw one value per seed [seeds] of both variants, each pair joined."""
+    figure, axes = _figure(1, 1, width=6.4, height=4.0)
+    axis = axes[0, 0]
+    axis.vlines(range(len(seeds)), *values.values(), color="0.75", zorder=1)
+    for marker, variant in zip("so", values, strict=True):
+        mean = float(np.mean(values[variant]))
+        axis.scatter(
+            range(len(seeds)),
+            values[variant],
+            marker=marker,
+            color=COLOURS[variant],
+            zorder=2,
+            label=f"{LABELS[variant]}, mean {mean:.2f}",
+        )
+    axis.set_xticks(range(len(seeds)), [str(seed) for seed in seeds])
+    axis.set(xlabel="seed (a pair shares initial weights and batches)", ylabel=ylabel)
+    _legend(figure, axis)
+    return figure
+
+
+def per_digit(values: Mapping[Variant, Floats], ylabel: str) -> Figure:
+    """Draw a value of every seed and class [seeds, classes], side by side for the variants."""
+    figure, axes = _figure(1, 1, width=6.4, height=4.0)
+    axis = axes[0, 0]
+    for offset, marker, (variant, array) in zip((-0.15, 0.15), "so", values.items(), strict=True):
+        places = np.arange(array.shape[1]) + offset
+        axis.scatter(np.tile(places, len(array)), array, s=8, alpha=0.35, color=COLOURS[variant], linewidths=0)
+        axis.scatter(
+            places, array.mean(axis=0), marker=marker, color=COLOURS[variant], label=f"{LABELS[variant]}, mean of seeds"
+        )
+    axis.set_xticks(range(array.shape[1]))
+    axis.set(xlabel="class (MNIST: digit)", ylabel=ylabel)
+    _legend(figure, axis)
+    return figure
+
+
+def confusions(matrices: Mapping[Variant, Floats]) -> Figure:
+    """Draw confusion matrices [classes, classes] (true, predicted) as per cent of each true class."""
+    figure, axes = _figure(1, len(matrices), width=5.2 * len(matrices), height=4.8)
+    for axis, (variant, matrix) in zip(axes[0], matrices.items(), strict=True):
+        percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axis.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+        for (true, predicted), value in np.ndenumerate(percent):
+            if value >= 0.05:
+                colour = "white" if value > 50 else "black"
+                axis.text(predicted, true, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
+        axis.set_xticks(range(len(matrix)))
+        axis.set_yticks(range(len(matrix)))
+        axis.set(title=LABELS[variant], xlabel="predicted class", ylabel="true class (rows add up to 100 %)")
+        axis.grid(visible=False)
+    return figure
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.grid(color="0.92", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+
+
+def _shared_legend(figure: Figure, variants: Mapping[Variant, Any], title: str) -> None:
+    axis = next(axis for axis in figure.axes if len(axis.get_legend_handles_labels()[0]) == len(variants))
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, title=title or None)
+
+
+def _steps(axis: Axes, scale: Scale, counts: Counts, variant: Variant) -> None:
+    edges = scale.edges()
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for one in fractions:
+        axis.stairs(one, edges, color=COLOURS[variant], **SEED_STYLE)
+    axis.stairs(
+        fractions.mean(axis=0), edges, color=COLOURS[variant], linestyle=DASHES[variant], label=LABELS[variant], **STYLE
+    )
+
+
+def _value_axis(axis: Axes, scale: Scale) -> None:
+    axis.set_yscale("log")
+    axis.set_ylim(1e-5, 1.5)
+    if scale.asinh:
+        axis.set_xscale("asinh")
+        axis.set_xlim(-1000, 1000)
+        axis.set_xticks([-100, -10, -1, 0, 1, 10, 100])
+    else:
+        axis.set_xlim(scale.low, scale.high)

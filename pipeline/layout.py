@@ -1,0 +1,8 @@
+"""Where the pipeline's files lie, relative to the repository root, as dvc.yaml has them."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+DATA = Path("data")
+RUNS = Path("runs")
+RESULTS = Path("results")

@@ -1,0 +1,136 @@
+"""The perceptron, for any number of members at once. Batch Normalization is one argument: nothing else differs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from pipeline.data import CLASSES, PIXELS
+from pipeline.params import Model
+
+EPSILON = 1e-5
+MOMENTUM = 0.1
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+}
+
+Observer = Callable[[str, Tensor], None]
+
+
+class Linear(nn.Module):
+    """Affine maps of all members: weight [members, inputs, outputs], bias [members, 1, outputs]."""
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(members, 1, outputs))
+
+    @torch.no_grad()
+    def draw(self, member: int, generator: torch.Generator) -> None:
+        """Fill one member from U(-1/√inputs, 1/√inputs), number for number as `torch.nn.Linear` does."""
+        bound = self.weight.shape[1] ** -0.5
+        drawn = torch.empty(self.weight.shape[:0:-1]).uniform_(-bound, bound, generator=generator)
+        self.weight[member] = drawn.T
+        self.bias[member] = torch.empty(self.bias.shape[2]).uniform_(-bound, bound, generator=generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map [members, batch, inputs], or [batch, inputs] shared by all members, to [members, batch, outputs]."""
+        if inputs.dim() == 3:
+            return torch.baddbmm(self.bias, inputs, self.weight)
+        members, width, outputs = self.weight.shape
+        wide = self.weight.transpose(0, 1).reshape(width, members * outputs)
+        return (inputs @ wide).view(-1, members, outputs).transpose(0, 1) + self.bias
+
+
+class BatchNorm(nn.Module):
+    """Batch Normalization (Ioffe & Szegedy 2015, algorithm 1) of every unit of every member.
+
+    Training normalises by the batch's mean and biased variance; the running statistics follow PyTorch's rule
+    `running = 0.9 running + 0.1 batch`, with the unbiased variance, and are what evaluation normalises by.
+    """
+
+    def __init__(self, members: int, units: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(members, units))
+        self.shift = nn.Parameter(torch.zeros(members, units))
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.register_buffer("running_mean", torch.zeros(members, units))
+        self.register_buffer("running_var", torch.ones(members, units))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Normalise [members, batch, units] over the batch."""
+        members, batch, units = inputs.shape
+        columns = inputs.transpose(0, 1).reshape(batch, members * units)
+        normalised = F.batch_norm(
+            columns,
+            self.running_mean.flatten(),
+            self.running_var.flatten(),
+            self.scale.flatten(),
+            self.shift.flatten(),
+            self.training,
+            MOMENTUM,
+            EPSILON,
+        )
+        return normalised.view(batch, members, units).transpose(0, 1)
+
+
+class Perceptron(nn.Module):
+    """784 pixels, hidden layers, 10 logits; one network per seed, all of them computed together.
+
+    Members never influence one another. The weights of a member depend on its seed alone, not on Batch
+    Normalization and not on the other members, so that the variants of a seed start equal.
+    """
+
+    def __init__(self, model: Model, batchnorm: bool, seeds: Sequence[int]) -> None:
+        super().__init__()
+        widths = [PIXELS, *model.hidden, CLASSES]
+        linears = [Linear(len(seeds), *pair) for pair in pairwise(widths)]
+        for member, seed in enumerate(seeds):
+            generator = torch.Generator().manual_seed(seed)
+            for linear in linears:
+                linear.draw(member, generator)
+        self.linears = nn.ModuleList(linears)
+        self.norms = nn.ModuleList(BatchNorm(len(seeds), units) for units in model.hidden if batchnorm)
+        self.function = ACTIVATIONS[model.activation]
+        self.before = batchnorm and model.batchnorm_position == "before_activation"
+
+    def forward(self, images: Tensor, observe: Observer | None = None) -> Tensor:
+        """Logits [members, batch, 10] of images [members, batch, 784], or [batch, 784] shared by the members.
+
+        `observe` is handed every hidden tensor [members, batch, units] as it is computed, by name: for layer
+        1, `layer1.pre_activation`, `layer1.activation` and, with Batch Normalization, `layer1.normalised`.
+        """
+        see = observe or _look_away
+        hidden = images
+        for number, linear in enumerate(self.linears[:-1]):
+            layer = f"layer{number + 1}"
+            hidden = linear(hidden)
+            see(f"{layer}.pre_activation", hidden)
+            if self.norms and self.before:
+                hidden = self.norms[number](hidden)
+                see(f"{layer}.normalised", hidden)
+            hidden = self.function(hidden)
+            see(f"{layer}.activation", hidden)
+            if self.norms and not self.before:
+                hidden = self.norms[number](hidden)
+                see(f"{layer}.normalised", hidden)
+        logits: Tensor = self.linears[-1](hidden)
+        return logits
+
+
+def restore(model: Model, batchnorm: bool, weights: Mapping[str, Tensor]) -> Perceptron:
+    """Return trained networks in evaluation mode, from their state, every tensor with the members first."""
+    members = len(next(iter(weights.values())))
+    network = Perceptron(model, batchnorm, seeds=range(members))
+    network.load_state_dict(dict(weights))
+    return network.eval()
+
+
+def _look_away(name: str, tensor: Tensor) -> None:
+    """Observe nothing."""

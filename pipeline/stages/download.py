@@ -1,0 +1,12 @@
+"""Stage `download`: the images, verified, in `data/<dataset>`."""
+
+from pathlib import Path
+
+from pipeline import sources
+from pipeline.params import Data
+
+
+def download(data: Data, folder: Path) -> str:
+    """Make `folder` hold the four IDX files of the data set, and return in a few words where they came from."""
+    directory = Path(data.directory).expanduser() if data.directory else None
+    return sources.obtain(data.dataset, directory, folder)

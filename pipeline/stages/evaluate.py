@@ -1,0 +1,132 @@
+"""Stage `evaluate`: both variants on the test images, compared seed by seed, in numbers, figures and words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import activations, answer, data, figures, files, outputs
+from pipeline.data import CLASSES, Examples
+from pipeline.errors import UserError
+from pipeline.fit import member_losses, prepare
+from pipeline.model import restore
+from pipeline.outputs import Floats, History
+from pipeline.params import VARIANTS, Params, Variant
+from pipeline.statistics import compare
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One variant on the test images.
+
+    accuracy, loss: [seeds]. confusion: [seeds, classes, classes], counts by true and predicted class.
+    lab_view: [seeds, units], second-layer pre-activations of one test image (of the last layer if there is one).
+    """
+
+    accuracy: Floats
+    loss: Floats
+    confusion: NDArray[np.int64]
+    lab_view: Floats
+
+
+def evaluate(params: Params, images: Path, runs: Path, folder: Path) -> None:
+    """Compare the trainings in `runs` on the test images in `images`; write everything into `folder`."""
+    device = prepare(params.train.device, params.train.threads)
+    test = data.load(images, params.data.holdout, device).test
+    if params.evaluate.digit >= len(test):
+        raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
+    histories = {variant: outputs.read(runs / variant) for variant in VARIANTS}
+    if any(history.seeds != params.train.seeds for history in histories.values()):
+        raise UserError(f"{runs}: trained with other seeds than train.seeds; run `dvc repro`")
+    tested = {variant: _test(params, variant, runs / variant, test) for variant in VARIANTS}
+    _write_numbers(params, histories, tested, folder)
+    for name, figure in _figures(params, histories, tested).items():
+        files.write(folder / "figures" / f"{name}.png", figures.png(figure))
+
+
+@torch.no_grad()
+def _test(params: Params, variant: Variant, run: Path, test: Examples) -> Tested:
+    weights = outputs.read_weights(run)
+    seen: list[Tensor] = []
+
+    def keep(name: str, values: Tensor) -> None:
+        if name == f"layer{min(2, len(params.model.hidden))}.pre_activation":
+            seen.append(values[0, 0])
+
+    accuracy, loss, confusion = [], [], []
+    for member in range(len(params.train.seeds)):
+        one = {name: tensor[member : member + 1] for name, tensor in weights.items()}
+        network = restore(params.model, variant == "batchnorm", one).to(test.images.device)
+        batches = torch.split(test.images, params.train.validation_batch_size)
+        logits = torch.cat([network(images) for images in batches], dim=1)
+        network(test.images[params.evaluate.digit : params.evaluate.digit + 1], keep)
+        predicted = logits[0].argmax(1)
+        accuracy.append((predicted == test.labels).double().mean().item())
+        loss.append(member_losses(logits, test.labels[None]).item())
+        pairs = (test.labels * CLASSES + predicted).bincount(minlength=CLASSES**2)
+        confusion.append(pairs.view(CLASSES, CLASSES).cpu().numpy())
+    return Tested(np.array(accuracy), np.array(loss), np.array(confusion), torch.stack(seen).double().cpu().numpy())
+
+
+def _write_numbers(
+    params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested], folder: Path
+) -> None:
+    settings = params.evaluate
+    outcomes = {
+        "test accuracy": {v: tested[v].accuracy for v in VARIANTS},
+        "test loss": {v: tested[v].loss for v in VARIANTS},
+        "validation accuracy after epoch 1": {v: histories[v].validation_accuracy[:, 1] for v in VARIANTS},
+        "training loss, mean over all iterations": {v: histories[v].train_loss.mean(axis=1) for v in VARIANTS},
+    }
+    compared = {
+        name: compare(of["batchnorm"], of["plain"], settings.confidence, settings.resamples)
+        for name, of in outcomes.items()
+    }
+    files.write(folder / "metrics.json", outputs.as_json(answer.metrics(compared)))
+    files.write(folder / "answer.md", answer.text(params, compared, histories))
+    rows = [
+        [seed, *(f"{getattr(tested[v], what)[at]:.9g}" for what in ("accuracy", "loss") for v in VARIANTS)]
+        for at, seed in enumerate(params.train.seeds)
+    ]
+    header = ["seed", *(f"{variant}_{what}" for what in ("accuracy", "loss") for variant in VARIANTS)]
+    files.write(folder / "test_per_seed.csv", outputs.as_csv(header, rows))
+    counts = [
+        [variant, seed, true, predicted, tested[variant].confusion[at, true, predicted]]
+        for variant in VARIANTS
+        for at, seed in enumerate(params.train.seeds)
+        for true in range(CLASSES)
+        for predicted in range(CLASSES)
+    ]
+    files.write(folder / "confusion.csv", outputs.as_csv(["variant", "seed", "true", "predicted", "images"], counts))
+
+
+def _figures(
+    params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested]
+) -> dict[str, Figure]:
+    final = {v: {name: counts[:, -1] for name, counts in histories[v].histograms.items()} for v in VARIANTS}
+    scales = {name: activations.scale(name, params.model.activation) for of in final.values() for name in of}
+    where = "validation" if params.data.holdout else "test"
+    correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
+    return {
+        "activations": figures.histograms(final, scales),
+        "activations_lab_view": figures.lab_view({v: tested[v].lab_view for v in VARIANTS}, params.evaluate.digit),
+        "loss_per_iteration": figures.curves(
+            {v: histories[v].train_loss for v in VARIANTS}, 1, "iteration", "training loss (nats)", log=True
+        ),
+        "accuracy_per_epoch": figures.curves(
+            {v: 100 * histories[v].validation_accuracy for v in VARIANTS}, 0, "epoch", f"{where} accuracy (%)"
+        ),
+        "test_accuracy_pairs": figures.paired(
+            {v: 100 * tested[v].accuracy for v in VARIANTS}, params.train.seeds, "test accuracy (%)"
+        ),
+        "accuracy_per_digit": figures.per_digit(
+            {v: 100 * correct[v] / np.maximum(tested[v].confusion.sum(axis=2), 1) for v in VARIANTS},
+            "test accuracy (%)",
+        ),
+        "confusion": figures.confusions({v: tested[v].confusion.sum(axis=0) for v in VARIANTS}),
+    }
