@@ -9,24 +9,35 @@ from pipeline.outputs import History
 from pipeline.params import Params, Variant
 from pipeline.statistics import Comparison, Interval
 
+OUTCOMES = {
+    "test/accuracy": "test accuracy",
+    "test/loss": "test loss",
+    "validation/accuracy_after_epoch_1": "validation accuracy after epoch 1",
+    "train/loss_mean_over_iterations": "training loss, averaged over all iterations,",
+}
+
 
 def metrics(compared: Mapping[str, Comparison]) -> dict[str, Any]:
     """Return the comparisons as nested plain values; an interval that one pair cannot have is left out."""
-    return {name: _metrics(comparison) for name, comparison in compared.items()}
+    found: dict[str, Any] = {}
+    for name, comparison in compared.items():
+        section, outcome = name.split("/")
+        found.setdefault(section, {})[outcome] = _metrics(comparison)
+    return found
 
 
 def text(params: Params, compared: Mapping[str, Comparison], histories: Mapping[Variant, History]) -> str:
     """Return the written answer."""
     confidence = f"{100 * params.evaluate.confidence:g} %"
     rows = [
-        f"| {name} | {c.plain_mean:.4f} | {c.batchnorm_mean:.4f} | {_interval(c.difference)} | "
+        f"| {OUTCOMES[name].rstrip(',')} | {c.plain_mean:.4f} | {c.batchnorm_mean:.4f} | {_interval(c.difference)} | "
         f"{_interval(c.superiority, digits=2, sign='')} |"
         for name, c in compared.items()
     ]
     lines = [
         "# What does Batch Normalization change?",
         "",
-        headline(params, compared["test accuracy"]),
+        headline(params, compared["test/accuracy"]),
         "",
         f"Each row compares the same seeds; differences are Batch Normalization minus plain, with {confidence} "
         "bootstrap intervals over pairs. The last column is the probability that, of a pair, Batch Normalization "
@@ -74,11 +85,11 @@ def _finding(comparison: Comparison) -> str:
 
 
 def _sentence(name: str, comparison: Comparison) -> str:
-    name = name[0].upper() + name[1:]
+    name = OUTCOMES[name][0].upper() + OUTCOMES[name][1:]
     if comparison.pairs < 2:
-        return f"{name}: too few pairs to tell."
+        return f"{name.rstrip(',')}: too few pairs to tell."
     if not comparison.difference.excludes(0):
-        return f"{name}: no difference is shown; the interval includes zero."
+        return f"{name.rstrip(',')}: no difference is shown; the interval includes zero."
     word = "higher" if comparison.difference.value > 0 else "lower"
     return f"{name} is {word} with Batch Normalization, by {_interval(comparison.difference, sign='', absolute=True)}."
 

@@ -207,6 +207,7 @@ def _value_axis(axis: Axes, scale: Scale) -> None:
     if scale.asinh:
         axis.set_xscale("asinh")
         axis.set_xlim(-1000, 1000)
-        axis.set_xticks([-100, -10, -1, 0, 1, 10, 100])
+        axis.set_xticks([-100, -10, 0, 10, 100], ["−100", "−10", "0", "10", "100"])
+        axis.minorticks_off()
     else:
         axis.set_xlim(scale.low, scale.high)

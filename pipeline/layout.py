@@ -6,3 +6,4 @@ PARAMS = Path("params.yaml")
 DATA = Path("data")
 RUNS = Path("runs")
 RESULTS = Path("results")
+TRACKED = RUNS / "tracked.json"

@@ -57,6 +57,11 @@ class History:
     histograms: dict[str, NDArray[np.int64]]
     moments: dict[str, Floats]
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs the training took."""
+        return int(self.validation_loss.shape[1]) - 1
+
     def diverged(self) -> int:
         """Return how many trainings met a loss that is not finite."""
         return _diverged(self.train_loss)

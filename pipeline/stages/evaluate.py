@@ -34,24 +34,41 @@ class Tested:
     lab_view: Floats
 
 
-def evaluate(params: Params, images: Path, runs: Path, folder: Path) -> None:
-    """Compare the trainings in `runs` on the test images in `images`; write everything into `folder`."""
-    device = prepare(params.train.device, params.train.threads)
-    test = data.load(images, params.data.holdout, device).test
+@dataclass(frozen=True)
+class Inputs:
+    """What is compared: the test images, and both variants' histories and final weights."""
+
+    test: Examples
+    histories: dict[Variant, History]
+    weights: dict[Variant, dict[str, Tensor]]
+
+
+def read(params: Params, images: Path, runs: Path) -> Inputs:
+    """Read the test images in the folder `images` and the trainings in `runs`.
+
+    Raises:
+        UserError: something is missing, damaged or not of these parameters.
+    """
+    test = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads)).test
     if params.evaluate.digit >= len(test):
         raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
     histories = {variant: outputs.read(runs / variant) for variant in VARIANTS}
-    if any(history.seeds != params.train.seeds for history in histories.values()):
-        raise UserError(f"{runs}: trained with other seeds than train.seeds; run `dvc repro`")
-    tested = {variant: _test(params, variant, runs / variant, test) for variant in VARIANTS}
-    _write_numbers(params, histories, tested, folder)
-    for name, figure in _figures(params, histories, tested).items():
+    for variant, history in histories.items():
+        if history.seeds != params.train.seeds or history.epochs != params.train.epochs:
+            raise UserError(f"{runs / variant}: trained with other seeds or epochs than params.yaml's; run `dvc repro`")
+    return Inputs(test, histories, {variant: outputs.read_weights(runs / variant) for variant in VARIANTS})
+
+
+def evaluate(params: Params, inputs: Inputs, folder: Path) -> None:
+    """Compare the variants, and write numbers, words and figures into `folder`."""
+    tested = {variant: _test(params, variant, inputs.weights[variant], inputs.test) for variant in VARIANTS}
+    _write_numbers(params, inputs.histories, tested, folder)
+    for name, figure in _figures(params, inputs.histories, tested).items():
         files.write(folder / "figures" / f"{name}.png", figures.png(figure))
 
 
 @torch.no_grad()
-def _test(params: Params, variant: Variant, run: Path, test: Examples) -> Tested:
-    weights = outputs.read_weights(run)
+def _test(params: Params, variant: Variant, weights: Mapping[str, Tensor], test: Examples) -> Tested:
     seen: list[Tensor] = []
 
     def keep(name: str, values: Tensor) -> None:
@@ -78,10 +95,10 @@ def _write_numbers(
 ) -> None:
     settings = params.evaluate
     outcomes = {
-        "test accuracy": {v: tested[v].accuracy for v in VARIANTS},
-        "test loss": {v: tested[v].loss for v in VARIANTS},
-        "validation accuracy after epoch 1": {v: histories[v].validation_accuracy[:, 1] for v in VARIANTS},
-        "training loss, mean over all iterations": {v: histories[v].train_loss.mean(axis=1) for v in VARIANTS},
+        "test/accuracy": {v: tested[v].accuracy for v in VARIANTS},
+        "test/loss": {v: tested[v].loss for v in VARIANTS},
+        "validation/accuracy_after_epoch_1": {v: histories[v].validation_accuracy[:, 1] for v in VARIANTS},
+        "train/loss_mean_over_iterations": {v: histories[v].train_loss.mean(axis=1) for v in VARIANTS},
     }
     compared = {
         name: compare(of["batchnorm"], of["plain"], settings.confidence, settings.resamples)

@@ -7,21 +7,32 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline import activations, data, outputs
+from pipeline.data import Split
 from pipeline.errors import UserError
 from pipeline.fit import Population, fit, prepare
 from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
 
 
-def train(params: Params, variant: Variant, images: Path, folder: Path) -> None:
-    """Train on the images in the folder `images`, and write what `outputs` describes into `folder`."""
-    settings = params.train
-    split = data.load(images, params.data.holdout, prepare(settings.device, settings.threads))
-    if variant == "batchnorm" and len(split.train) % settings.batch_size == 1:
+def read(params: Params, variant: Variant, images: Path) -> Split:
+    """Read the images in the folder `images`, and check that this variant can be trained on them.
+
+    Raises:
+        UserError: it cannot, or the images are missing or damaged.
+    """
+    split = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads))
+    batch = params.train.batch_size
+    if variant == "batchnorm" and (len(split.train) % batch == 1 or batch == 1):
         raise UserError(
-            f"train.batch_size = {settings.batch_size}: leaves a last batch of one image, "
-            "which Batch Normalization cannot normalise; choose another size"
+            f"train.batch_size = {batch}: leaves a batch of a single image, which Batch Normalization cannot "
+            "normalise; choose another size"
         )
+    return split
+
+
+def train(params: Params, variant: Variant, split: Split, folder: Path) -> None:
+    """Train, and write what `outputs` describes into `folder`."""
+    settings = params.train
 
     def measure(network: Perceptron) -> dict[str, Tensor]:
         return activations.measure(network, params.model.activation, split.validation, settings.validation_batch_size)

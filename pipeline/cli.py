@@ -1,0 +1,198 @@
+"""The command line: one command per stage. Errors that the user can mend become one line and exit code 2."""
+
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline import layout
+from pipeline.errors import UserError
+from pipeline.params import VARIANTS, Params, Variant, load
+
+# Stages and trackers are imported by the command that needs them: PyTorch and MLflow take seconds.
+if TYPE_CHECKING:
+    from pipeline.records import Record
+
+OVERRIDES: dict[str, Any] = {"ignore_unknown_options": True}
+
+
+class _Failure(click.ClickException):
+    exit_code = 2
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise _Failure(str(error)) from None
+
+
+def _overrides(_: click.Context, __: click.Parameter, tokens: tuple[str, ...]) -> dict[str, str]:
+    """Read `--train.lr 0.01 --epochs=2` as names and values."""
+    found: dict[str, str] = {}
+    rest = list(tokens)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--"):
+            raise UserError(f"{name}: expected --NAME VALUE, where NAME is a parameter of params.yaml")
+        if not equals:
+            if not rest:
+                raise UserError(f"{name}: its value is missing")
+            value = rest.pop(0)
+        found[name.removeprefix("--")] = value
+    return found
+
+
+def _with_overrides(command: Callable[..., None]) -> Callable[..., None]:
+    return click.argument(
+        "overrides", nargs=-1, type=click.UNPROCESSED, callback=_overrides, metavar="[--NAME VALUE]..."
+    )(command)
+
+
+@click.group(cls=_Commands)
+def main() -> None:
+    """What Batch Normalization changes when a small network learns MNIST.
+
+    Usually called by DVC (`dvc repro`) and by MLflow (`mlflow run . -P batchnorm=false`). Settings come from
+    params.yaml; any of them can be given as --NAME VALUE, by its dotted name or by its last part.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+
+
+@main.command(context_settings=OVERRIDES)
+@_with_overrides
+def download(overrides: dict[str, str]) -> None:
+    """Fetch and verify the images.
+
+    \b
+    python -m pipeline download
+    python -m pipeline download --dataset kmnist
+    """
+    params = load(layout.PARAMS, overrides)
+    images = _images(params)
+    from pipeline import records
+    from pipeline.stages.download import download as fetch
+
+    def work() -> None:
+        click.echo(f"{params.data.dataset}: {fetch(params.data, images)}")
+
+    _tracked(records.download(params, images), work)
+
+
+@main.command(context_settings=OVERRIDES)
+@click.argument("variant", type=click.Choice(VARIANTS))
+@_with_overrides
+def train(variant: Variant, overrides: dict[str, str]) -> None:
+    """Train every seed of one variant, into runs/VARIANT.
+
+    \b
+    python -m pipeline train batchnorm
+    python -m pipeline train plain --lr 0.01 --seeds 0,1
+    """
+    _train(load(layout.PARAMS, overrides), variant, layout.RUNS / variant)
+
+
+@main.command(context_settings=OVERRIDES)
+@click.option("--scratch", is_flag=True, help="Leave results/ alone: the results go to MLflow only.")
+@_with_overrides
+def evaluate(scratch: bool, overrides: dict[str, str]) -> None:
+    """Compare the two variants in runs/, into results/.
+
+    \b
+    python -m pipeline evaluate
+    python -m pipeline evaluate --scratch --confidence 0.99
+    """
+    params = load(layout.PARAMS, overrides)
+    images = _images(params)
+    from pipeline.stages.evaluate import evaluate as compare
+    from pipeline.stages.evaluate import read
+
+    trained = read(params, images, layout.RUNS)
+    from pipeline import records
+
+    with _scratch() if scratch else contextlib.nullcontext(layout.RESULTS) as folder:
+        _tracked(records.evaluate(params, images, folder), lambda: compare(params, trained, folder))
+
+
+@main.command(context_settings=OVERRIDES)
+@click.option("--batchnorm", required=True, metavar="true|false", help="Whether the network has Batch Normalization.")
+@_with_overrides
+def run(batchnorm: str, overrides: dict[str, str]) -> None:
+    """Train one variant for MLflow alone, fetching the images if they are missing. DVC's outputs stay as they are.
+
+    \b
+    python -m pipeline run --batchnorm false
+    python -m pipeline run --batchnorm true --train.lr 0.01 --epochs 2 --seeds 0,1
+    """
+    if batchnorm.lower() not in ("true", "false"):
+        raise UserError(f"batchnorm = {batchnorm}: should be true or false")
+    params = load(layout.PARAMS, overrides)
+    from pipeline.stages.download import download as fetch
+
+    fetch(params.data, _images(params))
+    with _scratch() as folder:
+        _train(params, "batchnorm" if batchnorm.lower() == "true" else "plain", folder)
+
+
+@main.command()
+def track() -> None:
+    """Give every stage's outputs a run in MLflow: those that DVC restored from its cache have none yet."""
+    params = load(layout.PARAMS)
+    images = _images(params)
+    from pipeline import files, records, tracking
+    from pipeline.outputs import as_json
+
+    stages = [
+        records.download(params, images),
+        *(records.train(params, variant, images, layout.RUNS / variant) for variant in VARIANTS),
+        records.evaluate(params, images, layout.RESULTS),
+    ]
+    for record in stages:
+        if not record.complete():
+            raise UserError(f"{record.stage}: its outputs are missing; run `dvc repro`")
+        if not tracking.recorded(record.digest()):
+            click.echo(f"{record.stage}: restored by DVC, recorded in MLflow")
+            _tracked(record, lambda: None, restored=True)
+    files.write(layout.TRACKED, as_json({record.stage: record.digest() for record in stages}))
+
+
+def _train(params: Params, variant: Variant, folder: Path) -> None:
+    images = _images(params)
+    from pipeline.stages.train import read
+    from pipeline.stages.train import train as fit
+
+    split = read(params, variant, images)
+    from pipeline import records
+
+    _tracked(records.train(params, variant, images, folder), lambda: fit(params, variant, split, folder))
+
+
+def _images(params: Params) -> Path:
+    return layout.DATA / params.data.dataset
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _tracked(record: "Record", work: Callable[[], None], *, restored: bool = False) -> None:
+    """Do a stage's work inside a run of MLflow."""
+    from pipeline import tracking
+
+    with tracking.start(record.stage, {"restored": "true"} if restored else {}) as run:
+        record.begin(run)
+        work()
+        record.finish(run)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)

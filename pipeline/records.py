@@ -1,0 +1,170 @@
+"""What the runs in MLflow hold: each stage's record, made from the files that the stage has left.
+
+A stage that runs and a stage that DVC restores from its cache are recorded by the same code.
+"""
+
+import csv
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import activations, data, figures, idx, outputs, serving, sources
+from pipeline.outputs import Floats, History
+from pipeline.params import VARIANTS, Params, Variant
+from pipeline.tracking import OUTPUTS_TAG, Points, Run
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stage's run: its name, what it was given, and how its files are logged."""
+
+    stage: str
+    params: dict[str, Any]
+    images: Path
+    files: list[Path]
+    log: Callable[[Run], None]
+
+    def digest(self) -> str:
+        """Return a SHA-256 over the stage's name, parameters and output files."""
+        total = hashlib.sha256(json.dumps([self.stage, self.params], sort_keys=True).encode())
+        for path in self.files:
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+        return total.hexdigest()
+
+    def complete(self) -> bool:
+        """Return whether every output file is there."""
+        return all(path.is_file() for path in self.files)
+
+    def begin(self, run: Run) -> None:
+        """Log what is known before the stage's work."""
+        given = json.dumps(self.params, sort_keys=True, default=str)
+        run.params(self.params)
+        run.tags({"stage": self.stage, "digest.params": hashlib.sha256(given.encode()).hexdigest()})
+
+    def finish(self, run: Run) -> None:
+        """Log what the stage has left."""
+        run.tags({"digest.data": sources.digest(self.images), OUTPUTS_TAG: self.digest()})
+        self.log(run)
+
+
+def download(params: Params, images: Path) -> Record:
+    """Describe the run of stage `download`."""
+    given = _given(params, "data.dataset", "data.directory")
+    paths = [images / name for name in idx.FILES]
+
+    def log(run: Run) -> None:
+        labels = {part: idx.read_labels(images / f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")}
+        counts = {f"images/{part}": [(0, float(len(array)))] for part, array in labels.items()}
+        run.metrics({**counts, "bytes": [(0, float(sum(path.stat().st_size for path in paths)))]})
+        _log_dataset(run, params, images, "download")
+
+    return Record("download", given, images, paths, log)
+
+
+def train(params: Params, variant: Variant, images: Path, folder: Path) -> Record:
+    """Describe the run of stage `train` for one variant: means over seeds, and a nested run for each seed."""
+    sections = {name: value for name, value in params.flat().items() if not name.startswith("evaluate.")}
+    paths = [folder / name for name in outputs.FILES]
+
+    def log(run: Run) -> None:
+        history = outputs.read(folder)
+        run.metrics(_curves(history))
+        run.metrics(_moments(history))
+        seconds = json.loads((folder / "timing.json").read_text(encoding="utf-8"))["seconds"]
+        run.metrics({"seconds": [(0, seconds)], "diverged": [(0, history.diverged())]})
+        _log_dataset(run, params, images, "training")
+        _log_histograms(run, params, variant, history)
+        run.files([*paths, folder / "timing.json"], "training")
+        _log_model(run, params, variant, images, folder)
+        for at, seed in enumerate(history.seeds):
+            with run.child(f"train@{variant} seed {seed}") as child:
+                child.params({**sections, "variant": variant, "seed": seed})
+                child.metrics(_curves(history, at))
+
+    return Record(f"train@{variant}", {**sections, "variant": variant}, images, paths, log)
+
+
+def evaluate(params: Params, images: Path, folder: Path) -> Record:
+    """Describe the run of stage `evaluate`."""
+    paths = [folder / name for name in ("metrics.json", "answer.md", "test_per_seed.csv", "confusion.csv")]
+
+    def log(run: Run) -> None:
+        found = json.loads(paths[0].read_text(encoding="utf-8"))
+        run.metrics({name: [(0, value)] for name, value in _flat(found)})
+        with paths[2].open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for variant in VARIANTS:
+            for what in ("accuracy", "loss"):
+                points = [(int(row["seed"]), float(row[f"{variant}_{what}"])) for row in rows]
+                run.metrics({f"test_{what}_by_seed/{variant}": points})
+        _log_dataset(run, params, images, "evaluation")
+        run.files(paths, "results")
+        run.files(sorted((folder / "figures").glob("*.png")), "figures")
+
+    return Record("evaluate", params.flat(), images, paths, log)
+
+
+def _given(params: Params, *names: str) -> dict[str, Any]:
+    return {name: params.flat()[name] for name in names}
+
+
+def _curves(history: History, member: int | None = None) -> dict[str, Points]:
+    """Return one member's curves, or their means over the members."""
+
+    def pick(values: Floats) -> Floats:
+        picked: Floats = values.mean(axis=0) if member is None else values[member]
+        return picked
+
+    return {
+        "train/loss": list(enumerate(pick(history.train_loss), start=1)),
+        "validation/loss": list(enumerate(pick(history.validation_loss))),
+        "validation/accuracy": list(enumerate(pick(history.validation_accuracy))),
+    }
+
+
+def _moments(history: History) -> dict[str, Points]:
+    """Means over seeds; `layer1.activation.std` becomes chart `activation_std` of section `activations/layer1`."""
+    names = {name: name.split(".") for name in history.moments}
+    return {
+        f"activations/{layer}/{tensor}_{moment}": list(enumerate(history.moments[name].mean(axis=0)))
+        for name, (layer, tensor, moment) in names.items()
+    }
+
+
+def _log_histograms(run: Run, params: Params, variant: Variant, history: History) -> None:
+    scales = {name: activations.scale(name, params.model.activation) for name in history.histograms}
+    for epoch in range(params.train.epochs + 1):
+        counts = {variant: {name: array[:, epoch] for name, array in history.histograms.items()}}
+        figure = figures.histograms(counts, scales, title=f"after epoch {epoch}" if epoch else "before training")
+        run.image("activation_histograms", epoch, figures.pixels(figure))
+
+
+def _log_model(run: Run, params: Params, variant: Variant, images: Path, folder: Path) -> None:
+    """Log the first seed's network, with its own accuracy, and two test images as the example."""
+    weights = {name: tensor[:1].contiguous() for name, tensor in outputs.read_weights(folder).items()}
+    pixels = idx.read_images(images / "t10k-images-idx3-ubyte")[:2]
+    example = (pixels.reshape(2, data.PIXELS) / 255).astype(np.float32)
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch) / "network"
+        serving.save(model, params.model, variant, weights)
+        run.model("pipeline.serving", model, example, serving.PACKAGES)
+    run.tags({"model.seed": str(params.train.seeds[0])})
+
+
+def _log_dataset(run: Run, params: Params, images: Path, context: str) -> None:
+    counts = {part: len(idx.read_labels(images / f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")}
+    run.dataset(params.data.dataset, sources.digest(images), context, json.dumps(counts))
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    found = []
+    for name, value in values.items():
+        path = f"{prefix}/{name}" if prefix else name
+        found += _flat(value, path) if isinstance(value, dict) else [(path, float(value))]
+    return found

@@ -1,0 +1,217 @@
+"""The only importer of mlflow: runs that always end, batches instead of single values, links to DVC and Git.
+
+Runs go to MLFLOW_TRACKING_URI or, without it, to `mlflow.db` and `mlruns/` in the repository root, where
+`mlflow ui` looks. Inside `mlflow run` they go to the run that MLflow has started.
+"""
+
+import contextlib
+import getpass
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+
+DEFAULT_EXPERIMENT = "0"
+BATCH = 1000  # metrics that MLflow accepts in one request
+OUTPUTS_TAG = "digest.outputs"
+
+Points = Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run under way, and what can be logged to it."""
+
+    client: mlflow.MlflowClient
+    run_id: str
+    experiment_id: str
+    common_tags: Mapping[str, str]
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters; one that the run has already (`mlflow run` logs what it was given) is left as it is."""
+        known = self.client.get_run(self.run_id).data.params
+        entities = [Param(name, _text(value)) for name, value in values.items() if name not in known]
+        self.client.log_batch(self.run_id, params=entities)
+
+    def metrics(self, values: Mapping[str, Points]) -> None:
+        """Log points (step, value) of every metric, in as few requests as possible."""
+        now = int(time.time() * 1000)
+        entities = [Metric(name, float(value), now, step) for name, at in values.items() for step, value in at]
+        for start in range(0, len(entities), BATCH):
+            self.client.log_batch(self.run_id, metrics=entities[start : start + BATCH])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in values.items()])
+
+    def image(self, key: str, step: int, pixels: NDArray[np.uint8]) -> None:
+        """Log an image [height, width, 3] that the run's page shows with a step slider; `key` without slashes."""
+        self.client.log_image(self.run_id, pixels, key=key, step=step)
+
+    def files(self, paths: Sequence[Path], folder: str) -> None:
+        """Log files as artifacts in a folder of the run."""
+        for path in paths:
+            self.client.log_artifact(self.run_id, str(path), folder)
+
+    def dataset(self, name: str, digest: str, context: str, profile: str) -> None:
+        """Log an input: `context` is what it was used for."""
+        entity = Dataset(name, digest[:36], "local", digest, profile=profile)
+        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+
+    def model(self, loader: str, folder: Path, example: NDArray[np.float32], packages: Sequence[str]) -> None:
+        """Log the model in `folder`, which module `loader` serves: float32 rows like `example` to int64 [rows]."""
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
+            outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
+        )
+        with mlflow.start_run(run_id=self.run_id):
+            mlflow.pyfunc.log_model(
+                name="model",
+                loader_module=loader,
+                data_path=str(folder),
+                code_paths=[str(Path(__file__).parent)],
+                input_example=example,
+                signature=signature,
+                pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in packages],
+            )
+
+    @contextlib.contextmanager
+    def child(self, name: str) -> Iterator["Run"]:
+        """Start a nested run."""
+        tags = {**self.common_tags, MLFLOW_PARENT_RUN_ID: self.run_id}
+        started = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+        with _ended(Run(self.client, started.info.run_id, self.experiment_id, self.common_tags)) as run:
+            yield run
+
+
+@contextlib.contextmanager
+def start(name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+    """Start a run, or go on with the one that `mlflow run` has started, and end it whatever happens.
+
+    Raises:
+        UserError: the store cannot be used.
+    """
+    client, experiment = _connect()
+    all_tags = {**_context_tags(), **tags}
+    with _store_errors():
+        if given := os.environ.get("MLFLOW_RUN_ID"):
+            run = Run(client, given, client.get_run(given).info.experiment_id, all_tags)
+            run.tags(all_tags)
+        else:
+            run_name = " ".join(filter(None, (name, _experiment_name())))
+            started = client.create_run(experiment, tags=all_tags, run_name=run_name)
+            run = Run(client, started.info.run_id, experiment, all_tags)
+    with _ended(run), _store_errors():
+        yield run
+
+
+def recorded(outputs_digest: str) -> bool:
+    """Return whether the store has a finished run of a stage with these outputs.
+
+    Raises:
+        UserError: the store cannot be used.
+    """
+    client, experiment = _connect()
+    with _store_errors():
+        query = f"tags.`{OUTPUTS_TAG}` = '{outputs_digest}' and attributes.status = 'FINISHED'"
+        return bool(client.search_runs([experiment], query, ViewType.ACTIVE_ONLY, max_results=1))
+
+
+def uri() -> str:
+    """Return the address of the store. DVC runs queued experiments in a copy: `DVC_ROOT` is the true root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_root() / 'mlflow.db'}"
+
+
+def _root() -> Path:
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd())
+
+
+def _connect() -> tuple[mlflow.MlflowClient, str]:
+    """Return a client and the experiment. The store puts artifacts beside the folder it is first opened in."""
+    with _store_errors(), contextlib.chdir(_root()):
+        mlflow.set_tracking_uri(uri())
+        client = mlflow.MlflowClient()
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_ID")
+        if not experiment and (name := os.environ.get("MLFLOW_EXPERIMENT_NAME")):
+            found = client.get_experiment_by_name(name)
+            experiment = found.experiment_id if found else client.create_experiment(name)
+        return client, client.get_experiment(experiment or DEFAULT_EXPERIMENT).experiment_id
+
+
+@contextlib.contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        raise UserError(f"MLflow at {uri()}: {' '.join(str(error).split())[:300]}") from error
+
+
+@contextlib.contextmanager
+def _ended(run: Run) -> Iterator[Run]:
+    """End the run as FINISHED, FAILED, or, when the process was asked to stop, KILLED."""
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        run.client.set_terminated(run.run_id, status)
+
+
+def _context_tags() -> dict[str, str]:
+    """What links a run to DVC and Git; outside a repository the commit is left out."""
+    tags = {
+        MLFLOW_USER: getpass.getuser(),
+        MLFLOW_SOURCE_TYPE: "LOCAL",
+        MLFLOW_SOURCE_NAME: " ".join(["python -m pipeline", *sys.argv[1:]]),
+    }
+    if commit := _git("rev-parse", "HEAD"):
+        tags |= {MLFLOW_GIT_COMMIT: commit, "git.dirty": str(bool(_git("status", "--porcelain"))).lower()}
+    for name in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
+        if value := os.environ.get(name):
+            tags[name.lower().replace("_", ".", 1)] = value
+    return tags
+
+
+def _experiment_name() -> str:
+    name = os.environ.get("DVC_EXP_NAME")
+    return f"[{name}]" if name else ""
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _text(value: Any) -> str:
+    """Return a parameter as params.yaml and the command line write it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
