@@ -4,7 +4,6 @@ Numbers are big-endian. A file of images holds the magic number 2051, count, row
 then one byte per pixel; a file of labels holds 2049 and count, then one byte per label.
 """
 
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,35 +121,3 @@ def check_set(contents: Mapping[str, bytes]) -> None:
         answers = len(parse_labels(contents[labels], labels))
         if pictures != answers:
             raise UserError(f"{labels}: {answers} labels for the {pictures} images of {images}")
-
-
-def write_set(contents: Mapping[str, bytes], destination: Path) -> None:
-    """Make the folder `destination` hold the four files with these bytes; the right ones stay untouched.
-
-    Each appears whole or not at all, and the stale go first, so that a killed process leaves no mixture of
-    two sets. Raises `UserError` when the folder cannot be written.
-    """
-    files = {destination / name: contents[name] for name in FILES}
-    try:
-        destination.mkdir(parents=True, exist_ok=True)
-        for path in files:
-            path.with_suffix(".part").unlink(missing_ok=True)  # of a killed process
-        stale = [path for path in files if not path.exists() or path.read_bytes() != files[path]]
-        for path in stale:
-            path.unlink(missing_ok=True)
-        for path in stale:
-            _write(path, files[path])
-    except OSError as error:
-        raise UserError(f"{destination}: cannot be written: {error.strerror or error}") from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_suffix(".part")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.data import CLASSES, PIXELS
@@ -124,11 +126,11 @@ class Perceptron(nn.Module):
         return logits
 
 
-def restore(model: Model, batchnorm: bool, weights: Mapping[str, Tensor]) -> Perceptron:
-    """Return trained networks in evaluation mode, from their state, every tensor with the members first."""
+def restore(model: Model, batchnorm: bool, weights: Mapping[str, NDArray[np.float32]]) -> Perceptron:
+    """Return trained networks in evaluation mode, from their state, every array with the members first."""
     members = len(next(iter(weights.values())))
     network = Perceptron(model, batchnorm, seeds=range(members))
-    network.load_state_dict(dict(weights))
+    network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return network.eval()
 
 

@@ -16,17 +16,17 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.numpy
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline import files
 from pipeline.errors import UserError
-from pipeline.fit import Trained
+
+if TYPE_CHECKING:  # importing PyTorch takes seconds, which those who only read can save
+    from pipeline.fit import Trained
 
 FILES = (
     "weights.safetensors",
@@ -67,7 +67,7 @@ class History:
         return _diverged(self.train_loss)
 
 
-def write(folder: Path, seeds: Sequence[int], trained: Trained, seconds: float) -> None:
+def write(folder: Path, seeds: Sequence[int], trained: "Trained", seconds: float) -> None:
     """Write the files of one training into `folder`."""
     measured = {name: tensor.numpy() for name, tensor in trained.measured.items()}
     loss = trained.loss.double().numpy()
@@ -116,15 +116,15 @@ def read(folder: Path) -> History:
         raise UserError(f"{folder}: not a complete training ({error}); run `dvc repro`") from None
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read the state of the networks, every tensor with the seeds first.
+def read_weights(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Read the state of the networks, every array with the seeds first.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     path = folder / "weights.safetensors"
     try:
-        return {name: torch.from_numpy(array) for name, array in safetensors.numpy.load_file(path).items()}
+        return safetensors.numpy.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run `dvc repro`") from None
 

@@ -1,6 +1,7 @@
 """What the runs in MLflow hold: each stage's record, made from the files that the stage has left.
 
-A stage that runs and a stage that DVC restores from its cache are recorded by the same code.
+A stage that runs and a stage that DVC restores from its cache are recorded by the same code. Modules that take
+seconds to import are imported where they are used: most commands need none of them here.
 """
 
 import csv
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import activations, data, figures, idx, outputs, serving, sources
+from pipeline import idx, outputs, sources
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.tracking import OUTPUTS_TAG, Points, Run
@@ -138,6 +139,8 @@ def _moments(history: History) -> dict[str, Points]:
 
 
 def _log_histograms(run: Run, params: Params, variant: Variant, history: History) -> None:
+    from pipeline import activations, figures
+
     scales = {name: activations.scale(name, params.model.activation) for name in history.histograms}
     for epoch in range(params.train.epochs + 1):
         counts = {variant: {name: array[:, epoch] for name, array in history.histograms.items()}}
@@ -147,9 +150,11 @@ def _log_histograms(run: Run, params: Params, variant: Variant, history: History
 
 def _log_model(run: Run, params: Params, variant: Variant, images: Path, folder: Path) -> None:
     """Log the first seed's network, with its own accuracy, and two test images as the example."""
-    weights = {name: tensor[:1].contiguous() for name, tensor in outputs.read_weights(folder).items()}
+    from pipeline import serving
+
+    weights = {name: array[:1] for name, array in outputs.read_weights(folder).items()}
     pixels = idx.read_images(images / "t10k-images-idx3-ubyte")[:2]
-    example = (pixels.reshape(2, data.PIXELS) / 255).astype(np.float32)
+    example = (pixels.reshape(2, -1) / 255).astype(np.float32)
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "network"
         serving.save(model, params.model, variant, weights)

@@ -8,10 +8,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
+import safetensors.numpy
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline import files
 from pipeline.data import PIXELS
@@ -35,16 +34,16 @@ class Classifier:
         return classes
 
 
-def save(folder: Path, model: Model, variant: Variant, weights: dict[str, Tensor]) -> None:
-    """Write one network, every tensor with a single member, so that `_load_pyfunc` finds it."""
+def save(folder: Path, model: Model, variant: Variant, weights: dict[str, NDArray[np.float32]]) -> None:
+    """Write one network, every array with a single member, so that `_load_pyfunc` finds it."""
     description = {"variant": variant, "model": model.model_dump(mode="json")}
     files.write(folder / "network.json", json.dumps(description, indent=2) + "\n")
-    files.write(folder / "weights.safetensors", safetensors.torch.save(weights))
+    files.write(folder / "weights.safetensors", safetensors.numpy.save(weights))
 
 
 def _load_pyfunc(path: str) -> Classifier:
     folder = Path(path)
     description = json.loads((folder / "network.json").read_text(encoding="utf-8"))
-    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    weights = safetensors.numpy.load_file(folder / "weights.safetensors")
     model = Model.model_validate(description["model"])
     return Classifier(restore(model, description["variant"] == "batchnorm", weights))

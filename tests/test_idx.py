@@ -1,6 +1,5 @@
 """The IDX format: what is written can be read, and every kind of damage is named."""
 
-import errno
 import struct
 from pathlib import Path
 
@@ -117,50 +116,3 @@ def test_counts_of_a_set_differ(part: str, count: int) -> None:
         idx.check_set(damaged)
     expected = f"{part}-labels-idx1-ubyte: 4 labels for the {count} images of {part}-images-idx3-ubyte"
     assert str(caught.value) == expected
-
-
-def test_write_set_touches_only_what_differs(tmp_path: Path) -> None:
-    idx.write_set(contents(), tmp_path / "a" / "b")
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "a" / "b").iterdir()}
-    new = contents() | {"t10k-labels-idx1-ubyte": idx.encode_labels(labels(3)[::-1].copy())}
-    idx.write_set(new, tmp_path / "a" / "b")
-    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "a" / "b").iterdir()}
-    assert {path.name: path.read_bytes() for path in (tmp_path / "a" / "b").iterdir()} == new
-    assert [name for name in idx.FILES if before[name] != after[name]] == ["t10k-labels-idx1-ubyte"]
-
-
-def test_a_killed_writer_leaves_no_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    idx.write_set(contents(), tmp_path)
-    replace = Path.replace
-
-    def killed(self: Path, target: Path) -> Path:
-        if target.name == idx.FILES[2]:
-            raise KeyboardInterrupt
-        return replace(self, target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            idx.write_set(contents(seed=1), tmp_path)
-    # The labels of both sets are equal; of the test images neither the old nor half of the new are there.
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({*idx.FILES} - {idx.FILES[2]})
-    (tmp_path / f"{idx.FILES[0]}.part").write_bytes(b"left over by a killed process")
-    idx.write_set(contents(seed=1), tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents(seed=1)
-
-
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError) as caught:
-        idx.write_set(contents(), tmp_path)
-    assert str(caught.value) == f"{tmp_path}: cannot be written: No space left on device"
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_destination_that_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file: cannot be written: File exists$"):
-        idx.write_set(contents(), tmp_path / "file")

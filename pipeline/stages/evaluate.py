@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,6 +18,9 @@ from pipeline.model import restore
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.statistics import compare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Inputs:
 
     test: Examples
     histories: dict[Variant, History]
-    weights: dict[Variant, dict[str, Tensor]]
+    weights: dict[Variant, dict[str, NDArray[np.float32]]]
 
 
 def read(params: Params, images: Path, runs: Path) -> Inputs:
@@ -68,7 +71,7 @@ def evaluate(params: Params, inputs: Inputs, folder: Path) -> None:
 
 
 @torch.no_grad()
-def _test(params: Params, variant: Variant, weights: Mapping[str, Tensor], test: Examples) -> Tested:
+def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.float32]], test: Examples) -> Tested:
     seen: list[Tensor] = []
 
     def keep(name: str, values: Tensor) -> None:
@@ -77,7 +80,7 @@ def _test(params: Params, variant: Variant, weights: Mapping[str, Tensor], test:
 
     accuracy, loss, confusion = [], [], []
     for member in range(len(params.train.seeds)):
-        one = {name: tensor[member : member + 1] for name, tensor in weights.items()}
+        one = {name: array[member : member + 1] for name, array in weights.items()}
         network = restore(params.model, variant == "batchnorm", one).to(test.images.device)
         batches = torch.split(test.images, params.train.validation_batch_size)
         logits = torch.cat([network(images) for images in batches], dim=1)
@@ -124,7 +127,7 @@ def _write_numbers(
 
 def _figures(
     params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested]
-) -> dict[str, Figure]:
+) -> dict[str, "Figure"]:
     final = {v: {name: counts[:, -1] for name, counts in histories[v].histograms.items()} for v in VARIANTS}
     scales = {name: activations.scale(name, params.model.activation) for of in final.values() for name in of}
     where = "validation" if params.data.holdout else "test"

@@ -1,0 +1,55 @@
+# `make` lists the targets. Nothing but make and Python 3.11 or newer is needed; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help repro ui test bench screenshots lock
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+
+repro: $(BIN)/.ready .dvc/config.local ## the whole comparison: download, train, evaluate, track (dvc repro)
+	@echo "dvc repro: download -> train@plain, train@batchnorm -> evaluate -> track"
+	@dvc repro
+	@echo "Done: results/answer.md holds the answer; 'make ui' or '.venv/bin/mlflow ui' shows the runs."
+
+ui: $(BIN)/.ready ## the runs in MLflow's pages, at http://127.0.0.1:5000
+	@mlflow ui --host 127.0.0.1
+
+test: $(BIN)/.ready-dev .dvc/config.local ## ruff, mypy --strict and pytest
+	ruff check .
+	ruff format --check .
+	mypy
+	python -m pytest
+
+bench: $(BIN)/.ready-dev ## speed and memory, as ratios to the lab as written and to bare matrix products
+	python -m benchmarks
+
+screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui on the runs at hand (needs Chromium)
+	python tools/screenshots.py
+
+lock: $(BIN)/.ready ## compile the locks anew from requirements*.in
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements.in -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-dev.in -o requirements-dev.txt
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12")'
+	@echo "Making the environment .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv
+
+$(BIN)/uv: | $(BIN)/python
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(sed -nE 's/^(uv==[^ ]+).*/\1/p' requirements.txt)"
+
+$(BIN)/.ready: requirements.txt | $(BIN)/uv
+	@echo "Installing requirements.txt (about 6 GB with PyTorch's CUDA libraries, once)"
+	@uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.txt
+	@touch $@
+
+$(BIN)/.ready-dev: requirements-dev.txt $(BIN)/.ready
+	@echo "Installing requirements-dev.txt"
+	@uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt
+	@touch $@
+
+# DVC insists on Git unless told otherwise: a downloaded archive has none.
+.dvc/config.local: | $(BIN)/.ready
+	@if [ -e .git ]; then touch $@; else echo "No Git here: telling DVC so"; dvc config --local core.no_scm true; fi
