@@ -39,9 +39,10 @@ def _overrides(_: click.Context, __: click.Parameter, tokens: tuple[str, ...]) -
     found: dict[str, str] = {}
     rest = list(tokens)
     while rest:
-        name, equals, value = rest.pop(0).partition("=")
+        token = rest.pop(0)
+        name, equals, value = token.partition("=")
         if not name.startswith("--"):
-            raise UserError(f"{name}: expected --NAME VALUE, where NAME is a parameter of params.yaml")
+            raise UserError(f"{token}: expected --NAME VALUE, where NAME is a parameter of params.yaml")
         if not equals:
             if not rest:
                 raise UserError(f"{name}: its value is missing")

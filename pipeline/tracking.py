@@ -30,6 +30,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 from numpy.typing import NDArray
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import UserError
 
@@ -164,8 +165,8 @@ def _connect() -> tuple[mlflow.MlflowClient, str]:
 def _store_errors() -> Iterator[None]:
     try:
         yield
-    except MlflowException as error:
-        raise UserError(f"MLflow at {uri()}: {' '.join(str(error).split())[:300]}") from error
+    except (MlflowException, SQLAlchemyError) as error:
+        raise UserError(f"MLflow at {uri()}: {str(error).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager

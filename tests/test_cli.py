@@ -1,0 +1,82 @@
+"""What a user meets at the command line: help, errors of one line, nothing written."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from closure import ROOT
+
+from pipeline.cli import main
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and nothing else, and the store in it."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return tmp_path
+
+
+def refusal(project: Path, *arguments: str) -> str:
+    """The one line with which a command refuses; nothing may have been written."""
+    before = sorted(project.rglob("*"))
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert sorted(project.rglob("*")) == before
+    lines = result.stderr.strip().splitlines()
+    assert lines[-1].startswith("Error: ")
+    assert "Traceback" not in result.stderr
+    return lines[-1].removeprefix("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--batchnorm", "maybe"], "batchnorm = maybe: should be true or false"),
+        (["run", "--batchnorm", "true", "--lr", "fast"], "train.lr = 'fast': should be a valid number"),
+        (["run", "--batchnorm", "true", "--lr", "-1"], "train.lr = -1: should be greater than 0"),
+        (["run", "--batchnorm", "true", "--speed", "9"], "speed = 9: not a parameter; choose from data.dataset, "),
+        (["run", "--batchnorm", "true", "--lr"], "--lr: its value is missing"),
+        (["run", "--batchnorm", "true", "lr=1"], "lr=1: expected --NAME VALUE"),
+        (["train", "plain", "--seeds", "1,1"], "train.seeds = [1, 1]: every seed may appear once"),
+        (["train", "plain", "--train.lr=$(touch x)"], "train.lr = '$(touch x)': should be a valid number"),
+        (["train", "plain"], "train-images-idx3-ubyte: "),
+        (["evaluate", "--confidence", "95"], "evaluate.confidence = 95: should be less than 1"),
+        (["download", "--dataset", "cifar10"], "data.dataset = 'cifar10': should be 'mnist', 'fashion_mnist'"),
+        (["track"], "download: its outputs are missing; run `dvc repro`"),
+    ],
+)
+def test_bad_input_is_one_line(project: Path, arguments: list[str], words: str) -> None:
+    assert words in refusal(project, *arguments)
+
+
+def test_an_unknown_variant_names_the_known_ones(project: Path) -> None:
+    assert "'wide' is not one of 'plain', 'batchnorm'" in refusal(project, "train", "wide")
+
+
+def test_a_mistyped_key_in_the_file(project: Path) -> None:
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("  lr:", "  learning_rate:"), encoding="utf-8")
+    line = refusal(project, "train", "plain")
+    assert "train.lr: missing" in line
+    assert "train.learning_rate: not a parameter; allowed: batch_size, device, epochs, lr, momentum" in line
+
+
+def test_no_params_file(project: Path) -> None:
+    (project / "params.yaml").unlink()
+    assert refusal(project, "download").startswith("params.yaml: cannot be read: ")
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_help_shows_an_example(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    assert command == "track" or f"python -m pipeline {command}" in result.stdout
+
+
+def test_the_list_of_commands() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert "mlflow run . -P batchnorm=false" in " ".join(result.stdout.split())
+    assert all(name in result.stdout for name in main.commands)
