@@ -1,0 +1,223 @@
+"""The project as its users run it: `dvc repro`, `dvc exp`, `mlflow run` and the served model, in a copy, on tiny data.
+
+Later tests build on what earlier ones left, as a user's session does; each can be read alone.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import safetensors.numpy
+from closure import ROOT
+from mlflow.entities import Run
+from ruamel.yaml import YAML
+
+from pipeline import idx
+
+pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
+
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "data", "runs", "mlflow.db*", "mlruns", "cache", "tmp", "config.local", "dvc.lock", "__pycache__"
+)
+SEEDS = (3, 5)
+
+
+def own_images(folder: Path) -> None:
+    """300 training and 100 test images in which a bright row tells the class."""
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    for count, (images, labels) in ((300, idx.FILES[:2]), (100, idx.FILES[2:])):
+        classes = random.integers(0, 10, count, np.uint8)
+        pixels = random.integers(0, 100, (count, 28, 28), np.uint8)
+        pixels[np.arange(count), 2 * classes + 3] += 150
+        (folder / images).write_bytes(idx.encode_images(pixels))
+        (folder / labels).write_bytes(idx.encode_labels(classes))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in a Git repository of its own, with tiny data and small networks."""
+    top = tmp_path_factory.mktemp("user")
+    own_images(top / "images")
+    folder = top / "clone"
+    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["data"] |= {"dataset": "custom", "directory": str(top / "images")}
+    params["model"]["hidden"] = [8, 6]
+    params["train"] |= {"seeds": list(SEEDS), "epochs": 2, "batch_size": 64}
+    params["evaluate"]["resamples"] = 100
+    yaml.dump(params, folder / "params.yaml")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
+        done = call(folder, "git", "-c", "user.name=n", "-c", "user.email=e@example.org", *command)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def call(folder: Path, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command with the environment's programs first in PATH, and no tracking settings of the caller."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        command, cwd=folder, env={**clean, "PATH": path, **(env or {})}, capture_output=True, text=True, check=False
+    )
+
+
+def repro(folder: Path, *arguments: str) -> str:
+    done = call(folder, "dvc", "repro", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def runs(folder: Path, query: str = "") -> list[Run]:
+    """Finished or unfinished runs of the clone's store, newest first."""
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return list(client.search_runs(["0"], query, max_results=1000))
+
+
+def top_level(folder: Path) -> list[str]:
+    return sorted(run.info.run_name for run in runs(folder) if "mlflow.parentRunId" not in run.data.tags)
+
+
+ALL = ["download", "evaluate", "train@batchnorm", "train@plain"]
+
+
+def test_repro_runs_every_stage_and_leaves_every_output(clone: Path) -> None:
+    printed = repro(clone)
+    for stage in ("download", "train@plain", "train@batchnorm", "evaluate", "track"):
+        assert f"Running stage '{stage}'" in printed
+    metrics = json.loads((clone / "results" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["test"]["accuracy"]["pairs"] == len(SEEDS)
+    assert len(list((clone / "results" / "figures").glob("*.png"))) == 7
+    weights = safetensors.numpy.load_file(clone / "runs" / "batchnorm" / "weights.safetensors")
+    assert weights["linears.1.weight"].shape == (2, 8, 6)
+
+
+def test_a_second_repro_does_nothing(clone: Path) -> None:
+    assert "Running stage" not in repro(clone)
+    assert top_level(clone) == ALL
+
+
+def test_what_mlflow_holds(clone: Path) -> None:
+    assert {run.info.status for run in runs(clone)} == {"FINISHED"}
+    (train,) = runs(clone, "tags.stage = 'train@batchnorm'")
+    assert train.data.params["train.lr"] == "0.1"
+    assert train.data.params["variant"] == "batchnorm"
+    assert "evaluate.resamples" not in train.data.params
+    assert {"dvc.stage", "digest.data", "digest.params", "digest.outputs", "git.dirty"} <= set(train.data.tags)
+    assert {"activations/layer2/pre_activation_std", "seconds"} <= set(train.data.metrics)
+    client = mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
+    children = runs(clone, f"tags.`mlflow.parentRunId` = '{train.info.run_id}'")
+    assert sorted(run.data.params["seed"] for run in children) == [str(seed) for seed in SEEDS]
+    curves = {
+        run.info.run_id: [
+            (point.step, point.value) for point in client.get_metric_history(run.info.run_id, "train/loss")
+        ]
+        for run in (train, *children)
+    }
+    assert [step for step, _ in curves[train.info.run_id]] == list(
+        range(1, 11)
+    )  # 2 epochs of 4 batches of 64 and one of 44
+    seeds = np.array([[value for _, value in curves[run.info.run_id]] for run in children])
+    np.testing.assert_allclose([value for _, value in curves[train.info.run_id]], seeds.mean(axis=0), rtol=1e-7)
+    images = [file.path for file in client.list_artifacts(train.info.run_id, "images") if file.path.endswith(".png")]
+    assert sorted(path.split("+")[2] for path in images) == ["0", "1", "2"]
+    (evaluate,) = runs(clone, "tags.stage = 'evaluate'")
+    metrics = json.loads((clone / "results" / "metrics.json").read_text(encoding="utf-8"))
+    assert evaluate.data.metrics["test/accuracy/batchnorm"] == metrics["test"]["accuracy"]["batchnorm"]
+
+
+def test_the_logged_model_gives_the_reported_accuracy(clone: Path) -> None:
+    images = idx.read_images(clone / "data" / "custom" / "t10k-images-idx3-ubyte")
+    labels = idx.read_labels(clone / "data" / "custom" / "t10k-labels-idx1-ubyte")
+    rows = (images.reshape(-1, 784) / 255).astype(np.float32)
+    mlflow.set_tracking_uri(f"sqlite:///{clone}/mlflow.db")
+    for variant in ("plain", "batchnorm"):
+        (train,) = runs(clone, f"tags.stage = 'train@{variant}'")
+        model = mlflow.pyfunc.load_model(f"runs:/{train.info.run_id}/model")
+        (child,) = runs(clone, f"tags.`mlflow.parentRunId` = '{train.info.run_id}' and params.seed = '{SEEDS[0]}'")
+        assert np.mean(model.predict(rows) == labels) == child.data.metrics["validation/accuracy"]
+        assert model.metadata.get_input_schema().inputs[0].shape == (-1, 784)
+        with pytest.raises(mlflow.exceptions.MlflowException, match="shape"):
+            model.predict(rows[:, :100])
+
+
+def test_forced_again_the_outputs_are_the_same_bytes(clone: Path) -> None:
+    names = [name for name in sorted(clone.glob("runs/*/*")) if name.name not in ("timing.json", ".gitignore")]
+    before = {path: path.read_bytes() for path in names}
+    repro(clone, "--force", "--single-item", "train@batchnorm")
+    assert len(before) == 14
+    assert {path: path.read_bytes() for path in names} == before
+
+
+def test_an_evaluation_parameter_does_not_retrain(clone: Path) -> None:
+    original = (clone / "params.yaml").read_text(encoding="utf-8")
+    (clone / "params.yaml").write_text(original.replace("confidence: 0.95", "confidence: 0.9"), encoding="utf-8")
+    changed = json.loads(call(clone, "dvc", "status", "--json").stdout)
+    (clone / "params.yaml").write_text(original, encoding="utf-8")
+    assert list(changed) == ["evaluate"]
+
+
+def test_restored_stages_are_recorded_once(clone: Path) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
+    for run in runs(clone):
+        client.delete_run(run.info.run_id)
+    shutil.rmtree(clone / "runs")
+    printed = repro(clone)
+    assert "Running stage 'track'" in printed
+    assert "Running stage 'train@" not in printed
+    assert top_level(clone) == ALL
+    assert {run.data.tags.get("restored") for run in runs(clone, "attributes.run_name LIKE 'train@%'")} == {"true"}
+    (clone / "runs" / "tracked.json").unlink()
+    assert "Running stage 'track'" in repro(clone)
+    assert top_level(clone) == ALL
+
+
+def test_a_queued_experiment_logs_into_the_same_store(clone: Path) -> None:
+    done = call(clone, "dvc", "exp", "run", "--temp", "--name", "slow", "-S", "train.lr=1e-05", "train@plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = runs(clone, "tags.`dvc.exp_name` = 'slow' and tags.stage = 'train@plain'")
+    assert run.info.run_name == "train@plain [slow]"
+    assert run.data.params["train.lr"] == "1e-05"
+    assert Path(run.info.artifact_uri).is_relative_to(clone / "mlruns")
+    assert (Path(run.info.artifact_uri) / "training" / "train_loss.csv").is_file()
+
+
+def test_mlflow_run_trains_one_variant(clone: Path) -> None:
+    before = {path: path.read_bytes() for path in (*clone.glob("runs/*/*"), *clone.glob("results/*.*"))}
+    shutil.rmtree(clone / "data")
+    done = mlflow_run(clone, "-P", "batchnorm=false", "-P", "lr=0.01", "-P", "train.epochs=1", "-P", "seeds=7")
+    assert done.returncode == 0, done.stderr
+    (run,) = runs(clone, "params.lr = '0.01'")
+    assert run.info.status == "FINISHED"
+    wanted = {"batchnorm": "false", "variant": "plain", "train.lr": "0.01", "train.epochs": "1", "train.seeds": "7"}
+    assert wanted.items() <= run.data.params.items()
+    assert "validation/accuracy" in run.data.metrics
+    assert {path: path.read_bytes() for path in before} == before
+    assert sorted(path.name for path in (clone / "data" / "custom").iterdir()) == sorted(idx.FILES)
+
+
+def test_mlflow_run_refuses_in_one_line(clone: Path) -> None:
+    done = mlflow_run(clone, "-P", "batchnorm=maybe")
+    assert done.returncode != 0
+    assert "Error: batchnorm = maybe: should be true or false" in done.stdout + done.stderr
+    assert runs(clone, "params.batchnorm = 'maybe'")[0].info.status == "FAILED"
+
+
+def test_a_parameter_is_never_run_by_a_shell(clone: Path) -> None:
+    done = mlflow_run(clone, "-P", "batchnorm=$(touch a)", "-P", "lr=1; touch b")
+    assert done.returncode != 0
+    assert "Error: batchnorm = $(touch a): should be true or false" in done.stdout + done.stderr
+    assert not (clone / "a").exists()
+    assert not (clone / "b").exists()
+
+
+def mlflow_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return call(folder, "mlflow", "run", ".", "--env-manager", "local", *arguments)
