@@ -9,6 +9,7 @@ from pipeline.outputs import History
 from pipeline.params import Params, Variant
 from pipeline.statistics import Comparison, Interval
 
+OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
 OUTCOMES = {
     "test/accuracy": "test accuracy",
     "test/loss": "test loss",
@@ -69,7 +70,7 @@ def headline(params: Params, accuracy: Comparison) -> str:
     """Return the one sentence to remember."""
     size = "-".join(str(units) for units in (784, *params.model.hidden, 10))
     setting = (
-        f"With {params.train.optimizer} at learning rate {params.train.lr:g}, batches of {params.train.batch_size} "
+        f"With {OPTIMIZERS[params.train.optimizer]} at learning rate {params.train.lr:g}, batches of {params.train.batch_size} "
         f"and {params.train.epochs} epochs, the {size} {params.model.activation} network reaches a mean test accuracy "
         f"of {accuracy.batchnorm_mean:.4f} with Batch Normalization and {accuracy.plain_mean:.4f} without"
     )
@@ -126,7 +127,7 @@ def _diverged(histories: Mapping[Variant, History]) -> list[str]:
 
 def _activations(histories: Mapping[Variant, History]) -> list[str]:
     rows = []
-    for tensor in sorted({name for history in histories.values() for name in history.histograms}):
+    for tensor in sorted({name for history in histories.values() for name in history.histograms}, key=_place):
         layer, kind = tensor.split(".")
         for variant, history in histories.items():
             if tensor not in history.histograms:
@@ -137,3 +138,9 @@ def _activations(histories: Mapping[Variant, History]) -> list[str]:
                 f"| {layer.removeprefix('layer')} | {TENSORS[kind]} | {LABELS[variant]} | {' | '.join(cells)} |"
             )
     return rows
+
+
+def _place(tensor: str) -> tuple[int, int]:
+    """Order tensors as the network computes them."""
+    layer, kind = tensor.split(".")
+    return int(layer.removeprefix("layer")), list(TENSORS).index(kind)
