@@ -75,8 +75,9 @@ class _Summary:
     def add(self, values: Tensor) -> None:
         self.values += values[0].numel()
         self._sum("counts", self.axis.count(values))
-        self._sum("mean", values.sum((1, 2), dtype=torch.float64))
-        self._sum("square", values.square().sum((1, 2), dtype=torch.float64))
+        exact = values.double()
+        self._sum("mean", exact.sum((1, 2)))
+        self._sum("square", exact.square_().sum((1, 2)))
         if self.saturated:
             self._sum("saturated", self.saturated(values).sum((1, 2), dtype=torch.float64))
 

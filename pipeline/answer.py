@@ -31,8 +31,8 @@ def text(params: Params, compared: Mapping[str, Comparison], histories: Mapping[
     """Return the written answer."""
     confidence = f"{100 * params.evaluate.confidence:g} %"
     rows = [
-        f"| {OUTCOMES[name].rstrip(',')} | {c.plain_mean:.4f} | {c.batchnorm_mean:.4f} | {_interval(c.difference)} | "
-        f"{_interval(c.superiority, digits=2, sign='')} |"
+        f"| {OUTCOMES[name].rstrip(',')} | {c.pairs} | {c.plain_mean:.4f} | {c.batchnorm_mean:.4f} | "
+        f"{_interval(c.difference)} | {_interval(c.superiority, digits=2, sign='')} |"
         for name, c in compared.items()
     ]
     lines = [
@@ -44,8 +44,8 @@ def text(params: Params, compared: Mapping[str, Comparison], histories: Mapping[
         "bootstrap intervals over pairs. The last column is the probability that, of a pair, Batch Normalization "
         "has the greater value.",
         "",
-        "| | plain | Batch Normalization | difference | P(greater) |",
-        "| --- | --- | --- | --- | --- |",
+        "| | pairs | plain | Batch Normalization | difference | P(greater) |",
+        "| --- | --- | --- | --- | --- | --- |",
         *rows,
         "",
         "In words:",
@@ -68,11 +68,11 @@ def text(params: Params, compared: Mapping[str, Comparison], histories: Mapping[
 
 def headline(params: Params, accuracy: Comparison) -> str:
     """Return the one sentence to remember."""
-    size = "-".join(str(units) for units in (784, *params.model.hidden, 10))
+    train, size = params.train, "-".join(str(units) for units in (784, *params.model.hidden, 10))
     setting = (
-        f"With {OPTIMIZERS[params.train.optimizer]} at learning rate {params.train.lr:g}, batches of {params.train.batch_size} "
-        f"and {params.train.epochs} epochs, the {size} {params.model.activation} network reaches a mean test accuracy "
-        f"of {accuracy.batchnorm_mean:.4f} with Batch Normalization and {accuracy.plain_mean:.4f} without"
+        f"With {OPTIMIZERS[train.optimizer]} at learning rate {train.lr:g}, batches of {train.batch_size} and "
+        f"{train.epochs} epochs, the {size} {params.model.activation} network reaches a mean test accuracy of "
+        f"{accuracy.batchnorm_mean:.4f} with Batch Normalization and {accuracy.plain_mean:.4f} without"
     )
     return f"{setting}: {_finding(accuracy)}."
 
@@ -104,22 +104,22 @@ def _interval(interval: Interval, digits: int = 4, sign: str = "+", *, absolute:
 
 
 def _metrics(comparison: Comparison) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "plain": comparison.plain_mean,
-        "batchnorm": comparison.batchnorm_mean,
-        "pairs": comparison.pairs,
-    }
+    found: dict[str, Any] = {"pairs": comparison.pairs}
+    found |= _finite({"plain": comparison.plain_mean, "batchnorm": comparison.batchnorm_mean})
     for name, interval in (("difference", comparison.difference), ("superiority", comparison.superiority)):
-        parts = {"value": interval.value, "low": interval.low, "high": interval.high}
-        found[name] = {key: value for key, value in parts.items() if not math.isnan(value)}
+        found[name] = _finite({"value": interval.value, "low": interval.low, "high": interval.high})
     return found
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _diverged(histories: Mapping[Variant, History]) -> list[str]:
     counts = {variant: history.diverged() for variant, history in histories.items()}
     return [
         f"- {count} training{'s' * (count > 1)} diverged ({LABELS[variant]}): the loss became infinite or not a "
-        "number. Such pairs are left out above."
+        "number. Comparisons of losses leave such pairs out; accuracies count, as those of a constant answer."
         for variant, count in counts.items()
         if count
     ]

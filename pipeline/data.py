@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,14 +57,11 @@ def load(directory: Path, holdout: int, device: torch.device) -> Split:
 
 
 def batch_order(seed: int, count: int, epoch: int) -> Tensor:
-    """The order [count] in which a seed's training sees the images in one epoch, whatever the variant."""
-    generator = torch.Generator().manual_seed(_stream(seed, epoch))
-    return torch.randperm(count, generator=generator)
+    """The order [count] in which a seed's training sees the images in one epoch, whatever the variant.
 
-
-def _stream(seed: int, epoch: int) -> int:
-    # Weights are drawn from `seed` itself (below 2**31), so batch orders take seeds above that.
-    return (epoch + 1) * 2**31 + seed
+    NumPy's generator mixes seed and epoch; PyTorch's uses 32 bits of its seed, so that sums would collide.
+    """
+    return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(count))
 
 
 def _read(directory: Path, name: str, device: torch.device) -> Examples:

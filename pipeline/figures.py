@@ -96,14 +96,15 @@ def histograms(
     return figure
 
 
-def lab_view(values: Mapping[Variant, Floats], digit: int) -> Figure:
-    """Draw the lab's own histogram: second-layer pre-activations [seeds, units] of one test image, by variant."""
+def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure:
+    """Draw the lab's own histogram: a layer's pre-activations [seeds, units] of one test image, by variant."""
     figure, axes = _figure(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
-    edges = np.histogram_bin_edges(np.concatenate([array.ravel() for array in values.values()]), bins=40)
+    finite = {variant: array[np.isfinite(array)] for variant, array in values.items()}
+    edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins=40)
     for variant, array in values.items():
         axis.hist(
-            array.ravel(),
+            finite[variant],
             bins=list(edges),
             color=COLOURS[variant],
             alpha=0.55,
@@ -111,7 +112,7 @@ def lab_view(values: Mapping[Variant, Floats], digit: int) -> Figure:
             hatch="//" if variant == "plain" else None,
             label=f"{LABELS[variant]}: {array.shape[0]} seed(s) × {array.shape[1]} units",
         )
-    axis.set(xlabel=f"pre-activation of hidden layer 2, test image {digit} (no unit)", ylabel="number of units")
+    axis.set(xlabel=f"pre-activation of hidden layer {layer}, test image {digit} (no unit)", ylabel="number of units")
     _legend(figure, axis)
     return figure
 

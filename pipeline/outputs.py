@@ -13,6 +13,7 @@ timing.json             wall seconds; apart, because it alone differs between eq
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,19 +102,28 @@ def read(folder: Path) -> History:
     """
     try:
         seeds, train_loss = _read_curve(folder / "train_loss.csv")
-        return History(
+        counts = safetensors.numpy.load_file(folder / "histograms.safetensors")
+        history = History(
             seeds=seeds,
             train_loss=train_loss,
             validation_loss=_read_curve(folder / "validation_loss.csv")[1],
             validation_accuracy=_read_curve(folder / "validation_accuracy.csv")[1],
-            histograms={
-                name.removesuffix(".counts"): counts
-                for name, counts in safetensors.numpy.load_file(folder / "histograms.safetensors").items()
-            },
+            histograms={name.removesuffix(".counts"): array for name, array in counts.items()},
             moments=_read_moments(folder / "moments.csv", seeds),
         )
-    except (OSError, ValueError, KeyError, StopIteration, safetensors.SafetensorError) as error:
+        _check_shapes(history)
+        return history
+    except (OSError, ValueError, KeyError, csv.Error, safetensors.SafetensorError) as error:
         raise UserError(f"{folder}: not a complete training ({error}); run `dvc repro`") from None
+
+
+def _check_shapes(history: History) -> None:
+    steps = (len(history.seeds), history.epochs + 1)
+    parts = [history.validation_accuracy, *history.histograms.values(), *history.moments.values()]
+    if any(part.shape[:2] != steps for part in parts):
+        raise ValueError("files of different lengths")
+    if history.epochs < 1 or not history.train_loss.size or history.train_loss.shape[1] % history.epochs:
+        raise ValueError("rows are missing")
 
 
 def read_weights(folder: Path) -> dict[str, NDArray[np.float32]]:
@@ -130,8 +140,14 @@ def read_weights(folder: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def as_json(content: Any) -> str:
-    """Return JSON that reads well and diffs well."""
-    return json.dumps(content, indent=2) + "\n"
+    """Return JSON that reads well and diffs well; numbers that are not finite, which JSON lacks, become null."""
+    return json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n"
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _without_nan(value) for name, value in content.items()}
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _diverged(loss: Floats) -> int:
@@ -140,7 +156,8 @@ def _diverged(loss: Floats) -> int:
 
 def _spread(values: Floats) -> dict[str, float]:
     """Mean, sample standard deviation (0 for one value), least and greatest of one value per seed."""
-    deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    with np.errstate(invalid="ignore"):  # of trainings that diverged
+        deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return {
         "mean": float(values.mean()),
         "std": deviation,
@@ -171,6 +188,8 @@ def _read_curve(path: Path) -> tuple[tuple[int, ...], Floats]:
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     seeds = tuple(int(name.removeprefix("seed_")) for name in header[2:])
+    if not rows:
+        raise ValueError(f"{path.name} is empty")
     return seeds, np.array([row[2:] for row in rows], dtype=float).T
 
 
@@ -202,4 +221,6 @@ def _read_moments(path: Path, seeds: tuple[int, ...]) -> dict[str, Floats]:
             for what in MOMENTS:
                 if row[what]:
                     columns.setdefault(f"{row['layer']}.{row['tensor']}.{what}", []).append(float(row[what]))
+    if not columns:
+        raise ValueError(f"{path.name} is empty")
     return {name: np.array(values).reshape(-1, len(seeds)).T for name, values in columns.items()}

@@ -1,6 +1,6 @@
 """`params.yaml` as frozen, validated models. The file is the single source: no default is written here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,52 +91,82 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Params:
         UserError: the file cannot be read, or a key or value is not allowed; names every culprit in one line.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path}: cannot be read: {_one_line(error)}") from None
+        content = _parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(_one_line(f"{path}: cannot be read: {error}")) from None
     for name, text in (overrides or {}).items():
         _override(content, name, text)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path.name}: " + "; ".join(_explain(e) for e in error.errors())) from None
+        raise UserError(_one_line(f"{path.name}: {'; '.join(_explain(error))}")) from None
+
+
+def _parse(text: str) -> Any:
+    """Read YAML 1.2, where 1e-5 is a number. Raises `ValueError`."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        raise ValueError(error) from None
 
 
 def _override(content: Any, name: str, text: str) -> None:
     sections = content if isinstance(content, dict) else {}
-    known = [(section, key) for section, part in sections.items() if isinstance(part, dict) for key in part]
-    found = [(section, key) for section, key in known if name in (f"{section}.{key}", key)]
+    known = {
+        f"{section}.{key}": (section, key)
+        for section, part in sections.items()
+        if isinstance(part, dict)
+        for key in part
+    }
+    found = [full for full, (_, key) in known.items() if name in (full, key)]
     if len(found) != 1:
-        among = found or known
         what = "ambiguous" if found else "not a parameter"
-        raise UserError(f"{name} = {text}: {what}; choose from {', '.join('.'.join(pair) for pair in among)}")
-    section, key = found[0]
+        raise UserError(_one_line(f"{name} = {text}: {what}; choose from {', '.join(found or known)}"))
+    section, key = known[found[0]]
     if isinstance(sections[section][key], list) and not text.lstrip().startswith("["):
         text = f"[{text}]"
     try:
-        sections[section][key] = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise UserError(f"{section}.{key} = {text}: {_one_line(error)}") from None
+        sections[section][key] = _parse(text)
+    except ValueError as error:
+        raise UserError(_one_line(f"{found[0]} = {text}: {error}")) from None
 
 
-def _explain(error: Mapping[str, Any]) -> str:
-    location: Sequence[Any] = error["loc"]
-    # A union's location ends in the name of the member that was tried.
-    name = ".".join(str(part) for part in location if not str(part).startswith(("literal[", "constrained-", "int")))
-    if error["type"] == "extra_forbidden":
-        return f"{name}: not a parameter; allowed: {', '.join(_allowed(location))}"
-    if error["type"] == "missing":
-        return f"{name}: missing"
-    wanted = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{name or 'content'} = {error['input']!r}: {wanted}"
+def _explain(error: ValidationError) -> list[str]:
+    """Say for every key what is wrong with it; a key that may be of two types is wrong in two ways."""
+    wrong: dict[str, list[str]] = {}
+    shown: dict[str, str] = {}
+    for one in error.errors():
+        location = one["loc"]
+        # Behind section and key stand the place in a list and, for a key of two types, the one that was tried.
+        name = (
+            ".".join(map(str, (*location[:2], *(part for part in location[2:] if isinstance(part, int))))) or "content"
+        )
+        if one["type"] == "extra_forbidden":
+            reason = f"not a parameter; allowed: {', '.join(_allowed(location))}"
+        elif one["type"] == "missing":
+            reason = "missing"
+        elif one["type"] == "too_short" and any(other.startswith(f"{name}.") for other in wrong):
+            continue  # because no item of the list was right
+        else:
+            reason = one["msg"].removeprefix("Input ").removeprefix("Value error, ")
+            shown.setdefault(name, f" = {_shown(one['input'])}")
+        wrong.setdefault(name, []).append(reason)
+    return [f"{name}{shown.get(name, '')}: {' or '.join(reasons)}" for name, reasons in wrong.items()]
 
 
-def _allowed(location: Sequence[Any]) -> list[str]:
+def _allowed(location: tuple[int | str, ...]) -> list[str]:
     part: Any = Params
     for key in location[:-1]:
         part = part.model_fields[key].annotation
     return sorted(part.model_fields)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:100]
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:1000]

@@ -28,7 +28,7 @@ class Tested:
     """One variant on the test images.
 
     accuracy, loss: [seeds]. confusion: [seeds, classes, classes], counts by true and predicted class.
-    lab_view: [seeds, units], second-layer pre-activations of one test image (of the last layer if there is one).
+    lab_view: [seeds, units], pre-activations of one test image in the lab's layer.
     """
 
     accuracy: Floats
@@ -75,7 +75,7 @@ def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.flo
     seen: list[Tensor] = []
 
     def keep(name: str, values: Tensor) -> None:
-        if name == f"layer{min(2, len(params.model.hidden))}.pre_activation":
+        if name == f"layer{_lab_layer(params)}.pre_activation":
             seen.append(values[0, 0])
 
     accuracy, loss, confusion = [], [], []
@@ -91,6 +91,11 @@ def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.flo
         pairs = (test.labels * CLASSES + predicted).bincount(minlength=CLASSES**2)
         confusion.append(pairs.view(CLASSES, CLASSES).cpu().numpy())
     return Tested(np.array(accuracy), np.array(loss), np.array(confusion), torch.stack(seen).double().cpu().numpy())
+
+
+def _lab_layer(params: Params) -> int:
+    """Return the layer of the lab's view: the second, or the first where there is no second."""
+    return min(2, len(params.model.hidden))
 
 
 def _write_numbers(
@@ -134,7 +139,9 @@ def _figures(
     correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
     return {
         "activations": figures.histograms(final, scales),
-        "activations_lab_view": figures.lab_view({v: tested[v].lab_view for v in VARIANTS}, params.evaluate.digit),
+        "activations_lab_view": figures.lab_view(
+            {v: tested[v].lab_view for v in VARIANTS}, _lab_layer(params), params.evaluate.digit
+        ),
         "loss_per_iteration": figures.curves(
             {v: histories[v].train_loss for v in VARIANTS}, 1, "iteration", "training loss (nats)", log=True
         ),

@@ -1,0 +1,355 @@
+"""The training loop against plain PyTorch, one network at a time."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.data import PIXELS, Examples, batch_order
+from pipeline.errors import UserError
+from pipeline.fit import ROWS_AT_ONCE, Population, Trained, fit, member_losses, prepare
+from pipeline.model import Perceptron
+from pipeline.params import Params, Variant
+
+KINDS: list[tuple[Variant, str]] = [
+    ("plain", "after_activation"),
+    ("batchnorm", "after_activation"),
+    ("batchnorm", "before_activation"),
+]
+SETTINGS = {"hidden": "7,6", "seeds": "3,1,8", "epochs": "3", "batch_size": "16"}
+
+Make = Callable[..., Params]
+Images = Callable[..., Examples]
+
+
+def population(params: Params, variant: Variant) -> Population:
+    return Population(variant, params.model, params.train, params.train.seeds)
+
+
+def nothing(network: Perceptron) -> dict[str, Tensor]:
+    return {"none": torch.zeros(len(network.linears[0].get_parameter("weight")))}
+
+
+def on(held: Examples) -> Callable[[Perceptron], dict[str, Tensor]]:
+    """Measure loss and logits on held-out images."""
+
+    def measure(network: Perceptron) -> dict[str, Tensor]:
+        logits = network(held.images)
+        return {"loss": member_losses(logits, held.labels.expand(len(logits), -1)), "logits": logits}
+
+    return measure
+
+
+def equal(one: Trained, other: Trained) -> bool:
+    pairs = [(one.weights, other.weights), (one.measured, other.measured)]
+    return torch.equal(one.loss, other.loss) and all(
+        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in pairs
+    )
+
+
+@pytest.fixture
+def _float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    single = Population.network
+    monkeypatch.setattr(Population, "network", lambda self: single(self).double())
+
+
+def plain_pytorch(
+    params: Params, variant: Variant, seed: int, train: Examples, held: Examples
+) -> tuple[Tensor, Tensor]:
+    """The training losses and the measured losses of one member, as a tutorial would write it."""
+    function = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[params.model.activation]
+    layers: list[nn.Module] = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for inputs, units in pairwise((PIXELS, *params.model.hidden)):
+            layers += [nn.Linear(inputs, units), function()]
+            if variant == "batchnorm":
+                after = params.model.batchnorm_position == "after_activation"
+                layers.insert(len(layers) if after else len(layers) - 1, nn.BatchNorm1d(units))
+        layers.append(nn.Linear(params.model.hidden[-1], 10))
+    network, loss = nn.Sequential(*layers).double(), nn.CrossEntropyLoss()
+    settings = params.train
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.Adam(network.parameters(), lr=settings.lr)
+        if settings.optimizer == "adam"
+        else torch.optim.SGD(network.parameters(), lr=settings.lr, momentum=settings.momentum)
+    )
+    losses, measured = [], []
+    for epoch in range(settings.epochs + 1):
+        network.eval()
+        measured.append(loss(network(held.images), held.labels).item())
+        network.train()
+        if epoch < settings.epochs:
+            for batch in torch.split(batch_order(seed, len(train), epoch), settings.batch_size):
+                optimizer.zero_grad()
+                value = loss(network(train.images[batch]), train.labels[batch])
+                value.backward()
+                optimizer.step()
+                losses.append(value.item())
+    return torch.tensor(losses, dtype=torch.float64), torch.tensor(measured, dtype=torch.float64)
+
+
+@pytest.mark.usefixtures("_float64")
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"optimizer": "adam", "lr": "0.1"},
+        {"optimizer": "adam", "lr": "1e-3", "activation": "tanh"},
+        {"optimizer": "sgd", "lr": "0.1", "momentum": "0.9", "activation": "relu"},
+        {"optimizer": "sgd", "lr": "0.5", "momentum": "0"},
+    ],
+    ids=lambda chosen: "-".join(chosen.values()),
+)
+def test_losses_are_those_of_plain_pytorch(
+    params: Make, examples: Images, variant: Variant, position: str, optimizer: dict[str, str]
+) -> None:
+    chosen = params(**SETTINGS, **optimizer, batchnorm_position=position)
+    train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
+    trained = fit(population(chosen, variant), train, on(held))
+    for member, seed in enumerate(chosen.train.seeds):
+        losses, measured = plain_pytorch(chosen, variant, seed, train, held)
+        assert len(losses) == 3 * 4
+        torch.testing.assert_close(trained.loss[member], losses, rtol=1e-7, atol=1e-10)
+        torch.testing.assert_close(trained.measured["loss"][member], measured, rtol=1e-7, atol=1e-10)
+
+
+def test_training_in_float32_follows_float64(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = params(**SETTINGS, lr="0.01")
+    single = fit(population(chosen, "batchnorm"), examples(50), nothing)
+    assert single.loss.dtype == torch.float32
+    network = Population.network
+    monkeypatch.setattr(Population, "network", lambda self: network(self).double())
+    double = Examples(examples(50).images.double(), examples(50).labels)
+    expected = fit(population(chosen, "batchnorm"), double, nothing).loss
+    torch.testing.assert_close(single.loss.double(), expected, rtol=1e-3, atol=1e-4)
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The training batches that the networks will see, as numbers of the images (their first pixel)."""
+    seen: list[Tensor] = []
+    network = Population.network
+
+    def watch(self: Population) -> Perceptron:
+        made = network(self)
+        made.register_forward_pre_hook(
+            lambda module, inputs: seen.append(inputs[0][..., 0].round().long()) if module.training else None
+        )
+        return made
+
+    monkeypatch.setattr(Population, "network", watch)
+    return seen
+
+
+def numbered(count: int) -> Examples:
+    images = torch.zeros(count, PIXELS)
+    images[:, 0] = torch.arange(count)
+    return Examples(images, torch.arange(count) % 10)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(50, [16, 16, 16, 2]), (48, [16, 16, 16]), (7, [7])])
+def test_every_image_is_seen_once_an_epoch(
+    params: Make, monkeypatch: pytest.MonkeyPatch, count: int, sizes: list[int]
+) -> None:
+    chosen = params(**SETTINGS)
+    seen = watched(monkeypatch)
+    trained = fit(population(chosen, "plain"), numbered(count), nothing)
+    assert [batch.shape for batch in seen] == 3 * [(3, size) for size in sizes]
+    assert trained.loss.shape == (3, 3 * len(sizes))
+    for epoch in range(3):
+        order = torch.cat(seen[epoch * len(sizes) : (epoch + 1) * len(sizes)], dim=1)
+        for member, seed in enumerate(chosen.train.seeds):
+            assert torch.equal(order[member].sort().values, torch.arange(count))
+            assert torch.equal(order[member], batch_order(seed, count, epoch))
+
+
+def test_both_variants_of_a_seed_see_the_same_batches(params: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = params(**SETTINGS)
+    seen = watched(monkeypatch)
+    fit(population(chosen, "plain"), numbered(50), nothing)
+    plain = list(seen)
+    seen.clear()
+    fit(population(chosen, "batchnorm"), numbered(50), nothing)
+    assert len(plain) == len(seen) == 12
+    assert all(torch.equal(a, b) for a, b in zip(plain, seen, strict=True))
+
+
+@pytest.mark.usefixtures("_float64")
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+def test_a_members_history_does_not_depend_on_the_others(
+    params: Make, examples: Images, variant: Variant, position: str
+) -> None:
+    train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
+    together = fit(population(params(**SETTINGS, batchnorm_position=position), variant), train, on(held))
+    for member, seed in enumerate((3, 1, 8)):
+        alone_settings = params(**SETTINGS | {"seeds": str(seed)}, batchnorm_position=position)
+        alone = fit(population(alone_settings, variant), train, on(held))
+        torch.testing.assert_close(together.loss[member], alone.loss[0], rtol=1e-8, atol=1e-10)
+        for name, history in together.measured.items():
+            torch.testing.assert_close(history[member], alone.measured[name][0], rtol=1e-6, atol=1e-8)
+        for name, weights in together.weights.items():
+            torch.testing.assert_close(weights[member], alone.weights[name][0], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_member_that_diverges_does_not_touch_the_others(
+    params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch, variant: Variant, parts: bool
+) -> None:
+    if parts:
+        monkeypatch.setattr("pipeline.fit.ROWS_AT_ONCE", 32)
+    chosen = params(**SETTINGS)
+    train, measure = examples(50), on(examples(20, seed=1))
+    healthy = fit(population(chosen, variant), train, measure)
+    network = Population.network
+
+    def spoilt(self: Population) -> Perceptron:
+        made = network(self)
+        if 1 in self.seeds:
+            with torch.no_grad():
+                made.linears[0].get_parameter("weight")[self.seeds.index(1)] = torch.nan
+        return made
+
+    monkeypatch.setattr(Population, "network", spoilt)
+    found = fit(population(chosen, variant), train, measure)
+    assert found.loss[1].isnan().all()
+    assert found.measured["loss"][1].isnan().all()
+    for member in (0, 2):
+        assert healthy.loss[member].isfinite().all()
+        assert torch.equal(found.loss[member], healthy.loss[member])
+        assert torch.equal(found.measured["loss"][member], healthy.measured["loss"][member])
+        assert all(torch.equal(found.weights[name][member], healthy.weights[name][member]) for name in found.weights)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"),
+    [(2000, [2, 2, 2, 2, 2]), (1000, [4, 4, 2]), (1999, [2, 2, 2, 2, 2]), (400, [10]), (9000, 10 * [1]), (1, [10])],
+)
+def test_parts_are_as_large_as_the_caches_allow(params: Make, batch_size: int, sizes: list[int]) -> None:
+    whole = population(params(batch_size=str(batch_size)), "batchnorm")
+    parts = list(whole.parts())
+    assert [len(part.seeds) for part in parts] == sizes
+    assert all(len(part.seeds) == 1 or len(part.seeds) * batch_size <= ROWS_AT_ONCE for part in parts)
+    assert tuple(seed for part in parts for seed in part.seeds) == whole.seeds
+    assert all((part.variant, part.model, part.train) == ("batchnorm", whole.model, whole.train) for part in parts)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_training_in_parts_is_training_at_once(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
+    chosen = population(params(**SETTINGS), "batchnorm")
+    at_once = fit(chosen, train, on(held))
+    monkeypatch.setattr("pipeline.fit.ROWS_AT_ONCE", 32)
+    assert [part.seeds for part in chosen.parts()] == [(3, 1), (8,)]
+    in_parts = fit(chosen, train, on(held))
+    torch.testing.assert_close(in_parts.loss, at_once.loss, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(in_parts.measured["logits"], at_once.measured["logits"], rtol=1e-6, atol=1e-8)
+    assert in_parts.weights.keys() == at_once.weights.keys()
+    assert all(in_parts.weights[name].shape == tensor.shape for name, tensor in at_once.weights.items())
+
+
+def test_measurements_start_before_training_and_follow_every_epoch(params: Make, examples: Images) -> None:
+    chosen = params(**SETTINGS)
+    train, held = examples(50), examples(20, seed=1)
+    trained = fit(population(chosen, "batchnorm"), train, on(held))
+    assert trained.loss.shape == (3, 12)
+    assert trained.measured["loss"].shape == (3, 4)
+    assert trained.measured["logits"].shape == (3, 4, 20, 10)
+    untrained = population(chosen, "batchnorm").network().eval()
+    assert torch.equal(trained.measured["logits"][:, 0], untrained(held.images))
+    final = population(chosen, "batchnorm").network().eval()
+    final.load_state_dict(trained.weights)
+    assert torch.equal(trained.measured["logits"][:, 3], final(held.images))
+    assert trained.weights.keys() == untrained.state_dict().keys()
+    assert not trained.loss.requires_grad
+    assert not any(tensor.requires_grad for tensor in (*trained.weights.values(), *trained.measured.values()))
+
+
+def test_the_network_is_measured_in_evaluation_mode_without_gradients(params: Make, examples: Images) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def measure(network: Perceptron) -> dict[str, Tensor]:
+        seen.append((any(module.training for module in network.modules()), torch.is_grad_enabled()))
+        return nothing(network)
+
+    fit(population(params(**SETTINGS), "batchnorm"), examples(50), measure)
+    assert seen == 4 * [(False, False)]
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+def test_measuring_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
+    def heavy(network: Perceptron) -> dict[str, Tensor]:
+        torch.manual_seed(7)
+        for size in (3, 20):
+            network(torch.randn(size, PIXELS) * 100)
+        return nothing(network)
+
+    chosen, train = population(params(**SETTINGS), variant), examples(50)
+    with torch.random.fork_rng():
+        measured = fit(chosen, train, heavy)
+    assert equal(measured, fit(chosen, train, nothing))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_training_again_is_bit_identical(params: Make, examples: Images, optimizer: str) -> None:
+    chosen = population(params(**SETTINGS, optimizer=optimizer), "batchnorm")
+    measure = on(examples(20, seed=1))
+    first = fit(chosen, examples(50), measure)
+    torch.rand(5)
+    assert equal(first, fit(chosen, examples(50), measure))
+
+
+def test_progress_is_told_epoch_by_epoch(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.fit.ROWS_AT_ONCE", 32)
+    told: list[int] = []
+    fit(population(params(**SETTINGS), "plain"), examples(50), nothing, told.append)
+    assert told == [2, 2, 2, 1, 1, 1]
+
+
+def test_a_members_loss_is_its_mean_cross_entropy() -> None:
+    logits = torch.randn(3, 5, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(10, (3, 5), generator=torch.Generator().manual_seed(1))
+    for member, found in enumerate(member_losses(logits, labels).tolist()):
+        values = logits[member].numpy()
+        by_hand = np.log(np.exp(values).sum(1)) - values[range(5), labels[member].numpy()]
+        assert found == pytest.approx(by_hand.mean(), rel=1e-12)
+
+
+@pytest.fixture
+def _same_threads() -> Iterator[None]:
+    """Undo `prepare`, which sets the threads and the treatment of denormal numbers for the whole process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.usefixtures("_same_threads")
+def test_threads_are_set_and_denormals_flushed() -> None:
+    assert prepare("cpu", 1) == torch.device("cpu")
+    assert torch.get_num_threads() == 1
+    prepare("cpu", "auto")
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(10)
+    prepare("cpu", "auto")
+    assert torch.get_num_threads() == 8
+    tiny = torch.tensor([1e-30])
+    assert (tiny * 1e-10).item() == 0
+
+
+@pytest.mark.usefixtures("_same_threads")
+def test_auto_takes_cuda_where_there_is_one() -> None:
+    assert prepare("auto", "auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.usefixtures("_same_threads")
+def test_cuda_where_there_is_none_is_told_in_one_line() -> None:
+    with pytest.raises(UserError) as caught:
+        prepare("cuda", "auto")
+    told = "train.device = 'cuda': PyTorch finds no CUDA device here; use 'auto' or 'cpu'"
+    assert str(caught.value) == told

@@ -1,0 +1,265 @@
+"""params.yaml: the defaults are the lab's, and whatever is wrong is told in one line."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from pipeline.errors import UserError
+from pipeline.params import Params, load
+
+FILE = Path(__file__).parents[1] / "params.yaml"
+TEXT = FILE.read_text(encoding="utf-8")
+REPRODUCIBLE = settings(deadline=None, derandomize=True, database=None, max_examples=100)
+
+
+def error(path: Path, overrides: dict[str, str] | None = None) -> str:
+    """The one line with which loading fails."""
+    with pytest.raises(UserError) as caught:
+        load(path, overrides)
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1
+    return text
+
+
+def error_in(folder: Path, text: str) -> str:
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return error(path)
+
+
+def test_the_defaults_are_the_labs() -> None:
+    assert load(FILE).flat() == {
+        "data.dataset": "mnist",
+        "data.directory": None,
+        "data.holdout": 0,
+        "model.hidden": (100, 100),
+        "model.activation": "sigmoid",
+        "model.batchnorm_position": "after_activation",
+        "train.seeds": (0, 1, 2, 3, 4, 5, 6, 7, 8, 9),
+        "train.epochs": 5,
+        "train.batch_size": 2000,
+        "train.validation_batch_size": 5000,
+        "train.optimizer": "adam",
+        "train.lr": 0.1,
+        "train.momentum": 0.9,
+        "train.device": "auto",
+        "train.threads": "auto",
+        "evaluate.confidence": 0.95,
+        "evaluate.resamples": 10000,
+        "evaluate.digit": 0,
+    }
+
+
+def test_nothing_can_be_changed_after_loading() -> None:
+    params = load(FILE)
+    with pytest.raises(ValidationError, match="frozen"):
+        params.train.lr = 1.0
+    with pytest.raises(ValidationError, match="frozen"):
+        params.train = params.train
+    assert isinstance(params.train.seeds, tuple)
+    assert isinstance(params.model.hidden, tuple)
+
+
+@pytest.mark.parametrize(("written", "value"), [("1e-05", 1e-5), ("1e-5", 1e-5), ("1.5e+2", 150.0), ("2", 2.0)])
+def test_numbers_are_read_as_yaml_1_2_has_them(tmp_path: Path, written: str, value: float) -> None:
+    (tmp_path / "p.yaml").write_text(TEXT.replace("lr: 0.1", f"lr: {written}"), encoding="utf-8")
+    assert load(tmp_path / "p.yaml").train.lr == value
+    assert load(FILE, {"lr": written}).train.lr == value
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("lr: 0.1", "lr: 0.1\n  rate: 3", "train.rate: not a parameter; allowed: batch_size, device, epochs, lr, "),
+        ("evaluate:", "extra: {a: 1}\nevaluate:", "extra: not a parameter; allowed: data, evaluate, model, train"),
+        ("  lr: 0.1\n", "", "train.lr: missing"),
+        ("train:", "trian:", "train: missing; trian: not a parameter"),
+        ("lr: 0.1", "lr: fast", "train.lr = 'fast': should be a valid number"),
+        ("lr: 0.1", "lr: true", "train.lr = True: should be a valid number"),
+        ("lr: 0.1", "lr: '0.1'", "train.lr = '0.1': should be a valid number"),
+        ("lr: 0.1", "lr: null", "train.lr = None: should be a valid number"),
+        ("lr: 0.1", "lr: [0.1]", "train.lr = [0.1]: should be a valid number"),
+        ("lr: 0.1", "lr: 0", "train.lr = 0: should be greater than 0"),
+        ("lr: 0.1", "lr: -0.5", "train.lr = -0.5: should be greater than 0"),
+        ("lr: 0.1", "lr: .nan", "train.lr = nan: should be a finite number"),
+        ("lr: 0.1", "lr: .inf", "train.lr = inf: should be a finite number"),
+        ("lr: 0.1", "lr: 1e999", "train.lr = inf: should be a finite number"),
+        ("momentum: 0.9", "momentum: 1", "train.momentum = 1: should be less than 1"),
+        ("momentum: 0.9", "momentum: -0.1", "train.momentum = -0.1: should be greater than or equal to 0"),
+        ("epochs: 5", "epochs: true", "train.epochs = True: should be a valid integer"),
+        ("epochs: 5", "epochs: 5.0", "train.epochs = 5.0: should be a valid integer"),
+        ("epochs: 5", "epochs: 0", "train.epochs = 0: should be greater than or equal to 1"),
+        ("batch_size: 2000", "batch_size: 0", "train.batch_size = 0: should be greater than or equal to 1"),
+        ("holdout: 0", "holdout: -1", "data.holdout = -1: should be greater than or equal to 0"),
+        ("directory: null", "directory: 3", "data.directory = 3: should be a valid string"),
+        ("directory: null", "directory: ''", "data.directory = '': String should have at least 1 character"),
+        ("dataset: mnist", "dataset: cifar", "= 'cifar': should be 'mnist', 'fashion_mnist', 'kmnist' or 'custom'"),
+        ("activation: sigmoid", "activation: gelu", "model.activation = 'gelu': should be 'sigmoid', 'tanh' or 'relu'"),
+        ("n: after_activation", "n: no", "_position = 'no': should be 'after_activation' or 'before_activation'"),
+        ("optimizer: adam", "optimizer: lion", "train.optimizer = 'lion': should be 'adam' or 'sgd'"),
+        ("device: auto", "device: tpu", "train.device = 'tpu': should be 'auto', 'cpu' or 'cuda'"),
+        ("threads: auto", "threads: 0", "train.threads = 0: should be greater than or equal to 1"),
+        ("threads: auto", "threads: all", "train.threads = 'all': should be 'auto'"),
+        ("threads: auto", "threads: true", "train.threads = True: should be 'auto'"),
+        ("hidden: [100, 100]", "hidden: []", "model.hidden = []: "),
+        ("hidden: [100, 100]", "hidden: 100", "model.hidden = 100: should be a valid tuple"),
+        ("hidden: [100, 100]", "hidden: [100, 0]", "model.hidden.1 = 0: should be greater than or equal to 1"),
+        ("hidden: [100, 100]", "hidden: [true]", "model.hidden.0 = True: should be a valid integer"),
+        ("hidden: [100, 100]", "hidden: [5.0]", "model.hidden.0 = 5.0: should be a valid integer"),
+        ("hidden: [100, 100]", "hidden: ['5']", "model.hidden.0 = '5': should be a valid integer"),
+        ("[0, 1, 2,", "[0, 1, 1,", "train.seeds = [0, 1, 1, 3, 4, 5, 6, 7, 8, 9]: every seed may appear once"),
+        ("[0, 1, 2,", "[0, 1, -2,", "train.seeds.2 = -2: should be greater than or equal to 0"),
+        ("[0, 1, 2,", "[0, 1, 2147483648,", "train.seeds.2 = 2147483648: should be less than 2147483648"),
+        ("[0, 1, 2,", "[0, 1, true,", "train.seeds.2 = True: should be a valid integer"),
+        ("confidence: 0.95", "confidence: 1", "evaluate.confidence = 1: should be less than 1"),
+        ("confidence: 0.95", "confidence: 0", "evaluate.confidence = 0: should be greater than 0"),
+        ("resamples: 10000", "resamples: 99", "evaluate.resamples = 99: should be greater than or equal to 100"),
+        ("digit: 0", "digit: -1", "evaluate.digit = -1: should be greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert TEXT.count(old) == 1 or old == "batch_size: 2000"
+    told = error_in(tmp_path, TEXT.replace(old, new, 1))
+    assert told.startswith("params.yaml: ")
+    assert words in told
+
+
+def test_every_culprit_is_named_in_the_one_line(tmp_path: Path) -> None:
+    told = error_in(tmp_path, TEXT.replace("lr: 0.1", "lr: 0").replace("epochs: 5", "epochs: 0"))
+    assert "train.lr = 0: " in told
+    assert "train.epochs = 0: " in told
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "content = None: should be a valid dictionary"),
+        ("3", "content = 3: should be a valid dictionary"),
+        ("[data, model]", "content = ['data', 'model']: should be a valid dictionary"),
+        (TEXT.replace("model:\n", "model: 3\nmore:\n"), "model = 3: should be a valid dictionary"),
+        ("data: [", "cannot be read: while parsing a flow node"),
+        ("data: *nothing", "cannot be read: found undefined alias 'nothing'"),
+        (TEXT.replace("lr: 0.1", "lr: 0.1\n  lr: 0.2"), 'found duplicate key "lr"'),
+        ("data: !!python/object/apply:os.system [exit]", "cannot be read: could not determine a constructor"),
+        (TEXT + "---\nmore: 1\n", "expected a single document"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    assert words in error_in(tmp_path, text)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    assert f"{path}: cannot be read: [Errno 2] No such file" in error(path)
+    assert f"{tmp_path}: cannot be read: [Errno 21] Is a directory" in error(tmp_path)
+    path.write_bytes(b"data: \xff")
+    assert f"{path}: cannot be read: 'utf-8' codec can't decode byte 0xff" in error(path)
+
+
+def test_overrides_go_by_dotted_name_or_last_part(params: Callable[..., Params]) -> None:
+    assert load(FILE, {"train.lr": "0.5", "hidden": "[7]"}) == load(FILE, {"lr": "0.5", "model.hidden": "[7]"})
+    changed = params(lr="0.5", hidden="[7]", device="cpu")
+    expected = params().flat() | {"train.lr": 0.5, "model.hidden": (7,), "train.device": "cpu"}
+    assert changed.flat() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("train.seeds", "0,1", (0, 1)),
+        ("train.seeds", "3", (3,)),
+        ("train.seeds", " [4, 5]", (4, 5)),
+        ("model.hidden", "5", (5,)),
+        ("model.hidden", "5, 6,7", (5, 6, 7)),
+        ("train.threads", "2", 2),
+        ("data.directory", "some/where", "some/where"),
+        ("data.directory", "null", None),
+    ],
+)
+def test_an_override_is_written_as_in_yaml(name: str, text: str, value: object) -> None:
+    assert load(FILE, {name: text}).flat()[name] == value
+
+
+@pytest.mark.parametrize("name", ["nothing", "train", "train.", "", "train.lr.x", "model.lr", "Train.lr"])
+def test_an_unknown_override_lists_the_known(name: str) -> None:
+    told = error(FILE, {name: "1"})
+    assert told.startswith(f"{name} = 1: not a parameter; choose from data.dataset, data.directory, ")
+    assert all(known in told for known in load(FILE).flat())
+
+
+def test_an_ambiguous_override_lists_the_candidates(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(TEXT + "other: {lr: 1, more: 2}\n", encoding="utf-8")
+    assert error(tmp_path / "p.yaml", {"lr": "1"}) == "lr = 1: ambiguous; choose from train.lr, other.lr"
+
+
+@pytest.mark.parametrize("name", ["lr", "seeds", "hidden", "optimizer", "epochs", "threads", "dataset"])
+@pytest.mark.parametrize("value", ["$(touch x)", "; touch x", "`touch x`", "!!python/object/apply:os.system [touch x]"])
+def test_commands_are_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = error(FILE, {name: value})
+    assert name in told
+    assert "touch x" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_malformed_override_is_named() -> None:
+    assert error(FILE, {"lr": "[1"}).startswith("train.lr = [1: while parsing a flow sequence")
+    assert error(FILE, {"seeds": "1]"}).startswith("train.seeds = [1]]: expected")
+
+
+ONE_LINE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=8)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | ONE_LINE
+    | st.dates()
+    | st.binary(max_size=4)
+)
+VALUES = st.recursive(SCALARS, lambda part: st.lists(part, max_size=3) | st.dictionaries(ONE_LINE, part, max_size=3))
+
+
+def loads_or_tells(path: Path, overrides: dict[str, str] | None = None) -> None:
+    told = ""
+    try:
+        assert isinstance(load(path, overrides), Params)
+    except UserError as error:
+        told = str(error)
+    assert len(told.splitlines()) <= 1
+
+
+@REPRODUCIBLE
+@given(value=VALUES, at=st.sampled_from([*load(FILE).flat(), "data", "model", "train", "evaluate", "more", ""]))
+def test_any_value_anywhere_is_accepted_or_told_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, value: object, at: str
+) -> None:
+    yaml = YAML(typ="safe", pure=True)
+    content: Any = yaml.load(TEXT)
+    section, _, key = at.partition(".")
+    if key:
+        content[section][key] = value
+    elif section:
+        content[section] = value
+    else:
+        content = value
+    dumped = io.StringIO()
+    yaml.dump(content, dumped)
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(dumped.getvalue(), encoding="utf-8")
+    loads_or_tells(path)
+
+
+@REPRODUCIBLE
+@given(text=ONE_LINE | st.text("[]{},:&*!|>'\"%@` -#01ae.", max_size=12), name=st.sampled_from([*load(FILE).flat()]))
+def test_any_override_is_accepted_or_told_in_one_line(text: str, name: str) -> None:
+    loads_or_tells(FILE, {name: text})
