@@ -77,7 +77,7 @@ class _Summary:
         self._sum("counts", self.axis.count(values))
         exact = values.double()
         self._sum("mean", exact.sum((1, 2)))
-        self._sum("square", exact.square_().sum((1, 2)))
+        self._sum("square", exact.square().sum((1, 2)))
         if self.saturated:
             self._sum("saturated", self.saturated(values).sum((1, 2), dtype=torch.float64))
 

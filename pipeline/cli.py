@@ -1,6 +1,7 @@
 """The command line: one command per stage. Errors that the user can mend become one line and exit code 2."""
 
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -18,6 +19,10 @@ from pipeline.params import VARIANTS, Params, Variant, load
 # Stages and trackers are imported by the command that needs them: PyTorch and MLflow take seconds.
 if TYPE_CHECKING:
     from pipeline.records import Record
+
+# GNU OpenMP's threads wait for each other by spinning, which on a busy machine costs eight times the time; this
+# bound on it costs nothing on an idle one. It is read when PyTorch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 OVERRIDES: dict[str, Any] = {"ignore_unknown_options": True}
 

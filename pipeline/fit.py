@@ -113,10 +113,16 @@ def member_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _batches(population: Population, examples: Examples, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every image once, in each member's own order; the last batch may be smaller."""
+    """Every image once, in each member's own order; the last batch may be smaller.
+
+    Images [members, batch, 784] lie in one buffer, which the next batch overwrites.
+    """
     orders = torch.stack([batch_order(seed, len(examples), epoch) for seed in population.seeds])
+    size = len(population.seeds) * min(population.train.batch_size, len(examples))
+    buffer = examples.images.new_empty(size, examples.images.shape[1])
     for chosen in torch.split(orders.to(examples.labels.device), population.train.batch_size, dim=1):
-        images = examples.images.index_select(0, chosen.flatten())
+        images = buffer[: chosen.numel()]
+        torch.index_select(examples.images, 0, chosen.flatten(), out=images)
         yield images.view(*chosen.shape, -1), examples.labels[chosen]
 
 

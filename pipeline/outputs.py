@@ -101,13 +101,13 @@ def read(folder: Path) -> History:
         UserError: a file is missing or is not what `write` leaves.
     """
     try:
-        seeds, train_loss = _read_curve(folder / "train_loss.csv")
+        seeds, train_loss = _read_curve(folder / "train_loss.csv", first=1)
         counts = safetensors.numpy.load_file(folder / "histograms.safetensors")
         history = History(
             seeds=seeds,
             train_loss=train_loss,
-            validation_loss=_read_curve(folder / "validation_loss.csv")[1],
-            validation_accuracy=_read_curve(folder / "validation_accuracy.csv")[1],
+            validation_loss=_read_curve(folder / "validation_loss.csv", first=0, seeds=seeds)[1],
+            validation_accuracy=_read_curve(folder / "validation_accuracy.csv", first=0, seeds=seeds)[1],
             histograms={name.removesuffix(".counts"): array for name, array in counts.items()},
             moments=_read_moments(folder / "moments.csv", seeds),
         )
@@ -122,7 +122,7 @@ def _check_shapes(history: History) -> None:
     parts = [history.validation_accuracy, *history.histograms.values(), *history.moments.values()]
     if any(part.shape[:2] != steps for part in parts):
         raise ValueError("files of different lengths")
-    if history.epochs < 1 or not history.train_loss.size or history.train_loss.shape[1] % history.epochs:
+    if history.epochs < 1 or history.train_loss.shape[1] % history.epochs:
         raise ValueError("rows are missing")
 
 
@@ -184,13 +184,16 @@ def _curve(step: str, first: int, seeds: Sequence[int], values: Floats) -> str:
     return as_csv([step, "mean", *(f"seed_{seed}" for seed in seeds)], rows)
 
 
-def _read_curve(path: Path) -> tuple[tuple[int, ...], Floats]:
+def _read_curve(path: Path, first: int, seeds: tuple[int, ...] | None = None) -> tuple[tuple[int, ...], Floats]:
+    """Read seeds and values [seeds, steps]; the steps count from `first`, and the seeds are those given, if any."""
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    seeds = tuple(int(name.removeprefix("seed_")) for name in header[2:])
-    if not rows:
-        raise ValueError(f"{path.name} is empty")
-    return seeds, np.array([row[2:] for row in rows], dtype=float).T
+    found = tuple(int(name.removeprefix("seed_")) for name in header[2:])
+    if not rows or [row[0] for row in rows] != [str(first + at) for at in range(len(rows))]:
+        raise ValueError(f"{path.name}: rows are missing")
+    if seeds not in (None, found):
+        raise ValueError(f"{path.name}: other seeds")
+    return found, np.array([row[2:] for row in rows], dtype=float).T
 
 
 def _moments(seeds: Sequence[int], measured: dict[str, NDArray[Any]]) -> str:

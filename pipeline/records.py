@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import idx, outputs, sources
+from pipeline import idx, outputs, sources, view
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.tracking import OUTPUTS_TAG, Points, Run
@@ -26,6 +26,7 @@ class Record:
     """A stage's run: its name, what it was given, and how its files are logged."""
 
     stage: str
+    note: str
     params: dict[str, Any]
     images: Path
     files: list[Path]
@@ -46,7 +47,8 @@ class Record:
         """Log what is known before the stage's work."""
         given = json.dumps(self.params, sort_keys=True, default=str)
         run.params(self.params)
-        run.tags({"stage": self.stage, "digest.params": hashlib.sha256(given.encode()).hexdigest()})
+        digest = hashlib.sha256(given.encode()).hexdigest()
+        run.tags({"stage": self.stage, "digest.params": digest, "mlflow.note.content": self.note})
 
     def finish(self, run: Run) -> None:
         """Log what the stage has left."""
@@ -65,7 +67,7 @@ def download(params: Params, images: Path) -> Record:
         run.metrics({**counts, "bytes": [(0, float(sum(path.stat().st_size for path in paths)))]})
         _log_dataset(run, params, images, "download")
 
-    return Record("download", given, images, paths, log)
+    return Record("download", "The images, verified.", given, images, paths, log)
 
 
 def train(params: Params, variant: Variant, images: Path, folder: Path) -> Record:
@@ -75,6 +77,7 @@ def train(params: Params, variant: Variant, images: Path, folder: Path) -> Recor
 
     def log(run: Run) -> None:
         history = outputs.read(folder)
+        _log_model(run, params, variant, images, folder, history)
         run.metrics(_curves(history))
         run.metrics(_moments(history))
         seconds = json.loads((folder / "timing.json").read_text(encoding="utf-8"))["seconds"]
@@ -82,13 +85,16 @@ def train(params: Params, variant: Variant, images: Path, folder: Path) -> Recor
         _log_dataset(run, params, images, "training")
         _log_histograms(run, params, variant, history)
         run.files([*paths, folder / "timing.json"], "training")
-        _log_model(run, params, variant, images, folder)
         for at, seed in enumerate(history.seeds):
             with run.child(f"train@{variant} seed {seed}") as child:
                 child.params({**sections, "variant": variant, "seed": seed})
                 child.metrics(_curves(history, at))
 
-    return Record(f"train@{variant}", {**sections, "variant": variant}, images, paths, log)
+    note = (
+        f"Curves are means over {len(params.train.seeds)} seeds, which are nested runs. `model` is the first seed's. "
+        "Histograms of the activations, by epoch, are the images among the model metrics."
+    )
+    return Record(f"train@{variant}", note, {**sections, "variant": variant}, images, paths, log)
 
 
 def evaluate(params: Params, images: Path, folder: Path) -> Record:
@@ -108,7 +114,8 @@ def evaluate(params: Params, images: Path, folder: Path) -> Record:
         run.files(paths, "results")
         run.files(sorted((folder / "figures").glob("*.png")), "figures")
 
-    return Record("evaluate", params.flat(), images, paths, log)
+    note = "The variants compared seed by seed on the test images: artifact `results/answer.md` says it in words."
+    return Record("evaluate", note, params.flat(), images, paths, log)
 
 
 def _given(params: Params, *names: str) -> dict[str, Any]:
@@ -130,36 +137,39 @@ def _curves(history: History, member: int | None = None) -> dict[str, Points]:
 
 
 def _moments(history: History) -> dict[str, Points]:
-    """Means over seeds; `layer1.activation.std` becomes chart `activation_std` of section `activations/layer1`."""
+    """Means over seeds; `layer1.activation.std` becomes chart `activation_std` of section `values/layer1`."""
     names = {name: name.split(".") for name in history.moments}
     return {
-        f"activations/{layer}/{tensor}_{moment}": list(enumerate(history.moments[name].mean(axis=0)))
+        f"values/{layer}/{tensor}_{moment}": list(enumerate(history.moments[name].mean(axis=0)))
         for name, (layer, tensor, moment) in names.items()
     }
 
 
 def _log_histograms(run: Run, params: Params, variant: Variant, history: History) -> None:
+    """Log one picture per hidden tensor and epoch, small enough to be read as the thumbnail that MLflow shows."""
     from pipeline import activations, figures
 
-    scales = {name: activations.scale(name, params.model.activation) for name in history.histograms}
-    for epoch in range(params.train.epochs + 1):
-        counts = {variant: {name: array[:, epoch] for name, array in history.histograms.items()}}
-        figure = figures.histograms(counts, scales, title=f"after epoch {epoch}" if epoch else "before training")
-        run.image("activation_histograms", epoch, figures.pixels(figure))
+    for tensor, counts in history.histograms.items():
+        axis = activations.scale(tensor, params.model.activation)
+        for epoch, picture in enumerate(figures.frames(variant, tensor, counts, axis)):
+            run.image(tensor.replace(".", "_"), epoch, picture)
+    keys = [f"layer{at + 1}_{kind}" for at in range(len(params.model.hidden)) for kind in figures.TENSORS]
+    run.experiment_tag(view.TAG, view.variants(keys, history.epochs))
 
 
-def _log_model(run: Run, params: Params, variant: Variant, images: Path, folder: Path) -> None:
+def _log_model(run: Run, params: Params, variant: Variant, images: Path, folder: Path, history: History) -> None:
     """Log the first seed's network, with its own accuracy, and two test images as the example."""
     from pipeline import serving
 
     weights = {name: array[:1] for name, array in outputs.read_weights(folder).items()}
     pixels = idx.read_images(images / "t10k-images-idx3-ubyte")[:2]
     example = (pixels.reshape(2, -1) / 255).astype(np.float32)
+    own = {"model/validation_accuracy": float(history.validation_accuracy[0, -1])}
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "network"
         serving.save(model, params.model, variant, weights)
-        run.model("pipeline.serving", model, example, serving.PACKAGES)
-    run.tags({"model.seed": str(params.train.seeds[0])})
+        run.model("pipeline.serving", model, example, serving.PACKAGES, own)
+    run.tags({"model.seed": str(history.seeds[0])})
 
 
 def _log_dataset(run: Run, params: Params, images: Path, context: str) -> None:

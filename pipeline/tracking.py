@@ -51,9 +51,10 @@ class Run:
     common_tags: Mapping[str, str]
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters; one that the run has already (`mlflow run` logs what it was given) is left as it is."""
+        """Log parameters that are not None; one that the run has (`mlflow run` logs what it was given) stays."""
         known = self.client.get_run(self.run_id).data.params
-        entities = [Param(name, _text(value)) for name, value in values.items() if name not in known]
+        given = {name: value for name, value in values.items() if value is not None and name not in known}
+        entities = [Param(name, _text(value)) for name, value in given.items()]
         self.client.log_batch(self.run_id, params=entities)
 
     def metrics(self, values: Mapping[str, Points]) -> None:
@@ -78,17 +79,31 @@ class Run:
 
     def dataset(self, name: str, digest: str, context: str, profile: str) -> None:
         """Log an input: `context` is what it was used for."""
-        entity = Dataset(name, digest[:36], "local", digest, profile=profile)
+        entity = Dataset(name, digest[:12], "local", digest, profile=profile)
         self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
 
-    def model(self, loader: str, folder: Path, example: NDArray[np.float32], packages: Sequence[str]) -> None:
-        """Log the model in `folder`, which module `loader` serves: float32 rows like `example` to int64 [rows]."""
+    def experiment_tag(self, name: str, value: str) -> None:
+        """Set a tag of the experiment."""
+        self.client.set_experiment_tag(self.experiment_id, name, value)
+
+    def model(
+        self,
+        loader: str,
+        folder: Path,
+        example: NDArray[np.float32],
+        packages: Sequence[str],
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Log the model in `folder`, which module `loader` serves: float32 rows like `example` to int64 [rows].
+
+        `metrics` are the model's own. MLflow gives a model all metrics that its run has by then, so log it first.
+        """
         signature = ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
             outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
         )
         with mlflow.start_run(run_id=self.run_id):
-            mlflow.pyfunc.log_model(
+            logged = mlflow.pyfunc.log_model(
                 name="model",
                 loader_module=loader,
                 data_path=str(folder),
@@ -97,6 +112,8 @@ class Run:
                 signature=signature,
                 pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in packages],
             )
+        for name, value in metrics.items():
+            self.client.log_metric(self.run_id, name, value, model_id=logged.model_id)
 
     @contextlib.contextmanager
     def child(self, name: str) -> Iterator["Run"]:
@@ -215,4 +232,4 @@ def _text(value: Any) -> str:
     """Return a parameter as params.yaml and the command line write it."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    return "" if value is None else str(value)
+    return str(value)

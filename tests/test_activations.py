@@ -128,6 +128,18 @@ def test_moments_are_numpys_for_any_batch_size(
             assert found[f"{name}.std"][member].item() == pytest.approx(std, rel=1e-4)
 
 
+@pytest.mark.parametrize("constant", [0.1, 300.1, -77.7])
+def test_a_constant_has_no_deviation(params: Make, examples: Callable[..., Examples], constant: float) -> None:
+    network = network_of(params(hidden="9"), batchnorm=False)
+    with torch.no_grad():
+        network.linears[0].get_parameter("weight").zero_()
+        network.linears[0].get_parameter("bias").fill_(constant)
+    found = measure(network, "sigmoid", examples(31), 10)
+    for member in range(3):
+        assert found["layer1.pre_activation.mean"][member].item() == pytest.approx(constant, rel=1e-6)
+        assert found["layer1.pre_activation.std"][member].item() < 1e-6 * abs(constant)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 31, 1000])
 def test_the_batch_size_bounds_memory_and_not_results(
     params: Make, examples: Callable[..., Examples], batch_size: int

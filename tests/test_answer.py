@@ -11,7 +11,7 @@ import pytest
 from pipeline import answer
 from pipeline.outputs import History
 from pipeline.params import Params, Variant
-from pipeline.statistics import Comparison, Interval
+from pipeline.statistics import Comparison, Interval, compare
 
 NAN = float("nan")
 HIGHER = Comparison(10, 0.9712, 0.9345, Interval(0.0367, 0.0301, 0.0433), Interval(1.0, 1.0, 1.0))
@@ -122,9 +122,10 @@ def test_an_interval_that_touches_zero_shows_no_difference(
 
 def test_the_table_has_the_numbers_of_the_comparisons(params: Callable[..., Params]) -> None:
     text = answer.text(params(), compared(UNCLEAR, ONE), histories())
-    unclear = "0.4900 | 0.5000 | +0.0100 [-0.0200, +0.0400] | 0.55 [0.25, 0.85] |"
+    unclear = "10 | 0.4900 | 0.5000 | +0.0100 [-0.0200, +0.0400] | 0.55 [0.25, 0.85] |"
     assert line(text, "| test accuracy ") == f"| test accuracy | {unclear}"
-    assert line(text, "| test loss ") == "| test loss | 0.8000 | 0.9000 | +0.1000 | 1.00 |"
+    assert line(text, "| test loss ") == "| test loss | 1 | 0.8000 | 0.9000 | +0.1000 | 1.00 |"
+    assert line(text, "| | pairs ") == "| | pairs | plain | Batch Normalization | difference | P(greater) |"
     assert line(text, "| training loss") == f"| training loss, averaged over all iterations | {unclear}"
     assert "with 95 % bootstrap intervals" in text
     assert "with 99.9 % bootstrap intervals" in answer.text(params(confidence="0.999"), compared(HIGHER), histories())
@@ -133,8 +134,12 @@ def test_the_table_has_the_numbers_of_the_comparisons(params: Callable[..., Para
 def test_trainings_that_diverged_are_mentioned(params: Callable[..., Params]) -> None:
     assert "diverged" not in answer.text(params(), compared(HIGHER), histories())
     text = answer.text(params(), compared(HIGHER), histories(plain=1, batchnorm=2))
-    assert line(text, "- 1 training diverged (plain): the loss became infinite or not a number.")
-    assert line(text, "- 2 trainings diverged (Batch Normalization): the loss became infinite or not a number.")
+    rest = (
+        ": the loss became infinite or not a number. Comparisons of losses leave such pairs out; accuracies count, "
+        "as those of a constant answer."
+    )
+    assert line(text, "- 1 training ") == f"- 1 training diverged (plain){rest}"
+    assert line(text, "- 2 trainings ") == f"- 2 trainings diverged (Batch Normalization){rest}"
 
 
 def test_the_activations_are_those_after_the_last_epoch(params: Callable[..., Params]) -> None:
@@ -191,3 +196,9 @@ def test_metrics_are_nested_and_are_those_of_the_comparison() -> None:
 def test_metrics_have_no_value_that_json_lacks(comparison: Comparison) -> None:
     text = json.dumps(answer.metrics(compared(comparison)), allow_nan=False)
     assert not math.isnan(json.loads(text)["test"]["accuracy"]["plain"])
+
+
+@pytest.mark.parametrize("comparison", [NONE, compare(np.array([NAN]), np.array([1.0]), 0.95, 100)])
+def test_metrics_without_a_pair_are_left_out(comparison: Comparison) -> None:
+    text = json.dumps(answer.metrics({"test/accuracy": comparison}), allow_nan=False)
+    assert json.loads(text) == {"test": {"accuracy": {"pairs": 0, "difference": {}, "superiority": {}}}}

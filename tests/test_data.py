@@ -1,7 +1,6 @@
 """The images: exact pixels, disjoint splits, and an order that depends on seed and epoch alone."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -107,16 +106,19 @@ def test_an_order_is_a_permutation_and_repeats(seed: int, count: int, epoch: int
     assert torch.equal(order, batch_order(seed, count, epoch))
 
 
-def test_orders_differ_between_seeds_and_from_one_epoch_to_the_next() -> None:
-    seeds = [*range(10), 2**31 - 1]
-    for epoch in range(5):
-        assert len({tuple(batch_order(seed, 50, epoch).tolist()) for seed in seeds}) == len(seeds)
-    for seed in seeds:
-        orders = [batch_order(seed, 50, epoch) for epoch in range(6)]
-        assert not any(torch.equal(*pair) for pair in pairwise(orders))
+def test_orders_differ_between_seeds_and_epochs() -> None:
+    pairs = [(seed, epoch) for seed in (*range(10), 2**31 - 1) for epoch in range(6)]
+    assert len({tuple(batch_order(seed, 50, epoch).tolist()) for seed, epoch in pairs}) == len(pairs)
 
 
-def test_an_order_leaves_the_global_random_state_alone() -> None:
-    state = torch.get_rng_state()
+@pytest.mark.parametrize("seed", [0, 4, 2**31 - 1])
+def test_an_order_does_not_draw_from_the_stream_of_the_weights(seed: int) -> None:
+    weights = torch.randperm(50, generator=torch.Generator().manual_seed(seed))
+    assert not any(torch.equal(batch_order(seed, 50, epoch), weights) for epoch in range(20))
+
+
+def test_an_order_leaves_the_global_random_states_alone() -> None:
+    state, numpys = torch.get_rng_state(), np.random.get_state(legacy=True)
     batch_order(3, 10, 0)
     assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_equal(np.random.get_state(legacy=True), numpys)

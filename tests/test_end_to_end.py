@@ -112,7 +112,7 @@ def test_what_mlflow_holds(clone: Path) -> None:
     assert train.data.params["variant"] == "batchnorm"
     assert "evaluate.resamples" not in train.data.params
     assert {"dvc.stage", "digest.data", "digest.params", "digest.outputs", "git.dirty"} <= set(train.data.tags)
-    assert {"activations/layer2/pre_activation_std", "seconds"} <= set(train.data.metrics)
+    assert {"values/layer2/pre_activation_std", "seconds"} <= set(train.data.metrics)
     client = mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
     children = runs(clone, f"tags.`mlflow.parentRunId` = '{train.info.run_id}'")
     assert sorted(run.data.params["seed"] for run in children) == [str(seed) for seed in SEEDS]
@@ -128,7 +128,9 @@ def test_what_mlflow_holds(clone: Path) -> None:
     seeds = np.array([[value for _, value in curves[run.info.run_id]] for run in children])
     np.testing.assert_allclose([value for _, value in curves[train.info.run_id]], seeds.mean(axis=0), rtol=1e-7)
     images = [file.path for file in client.list_artifacts(train.info.run_id, "images") if file.path.endswith(".png")]
-    assert sorted(path.split("+")[2] for path in images) == ["0", "1", "2"]
+    steps = {(Path(path).name.split("+")[0], path.split("+")[2]) for path in images}
+    kinds = ("pre_activation", "activation", "normalised")
+    assert steps == {(f"layer{layer}_{kind}", step) for layer in (1, 2) for kind in kinds for step in "012"}
     (evaluate,) = runs(clone, "tags.stage = 'evaluate'")
     metrics = json.loads((clone / "results" / "metrics.json").read_text(encoding="utf-8"))
     assert evaluate.data.metrics["test/accuracy/batchnorm"] == metrics["test"]["accuracy"]["batchnorm"]
@@ -143,7 +145,10 @@ def test_the_logged_model_gives_the_reported_accuracy(clone: Path) -> None:
         (train,) = runs(clone, f"tags.stage = 'train@{variant}'")
         model = mlflow.pyfunc.load_model(f"runs:/{train.info.run_id}/model")
         (child,) = runs(clone, f"tags.`mlflow.parentRunId` = '{train.info.run_id}' and params.seed = '{SEEDS[0]}'")
-        assert np.mean(model.predict(rows) == labels) == child.data.metrics["validation/accuracy"]
+        accuracy = np.mean(model.predict(rows) == labels)
+        assert accuracy == child.data.metrics["validation/accuracy"] == train.data.metrics["model/validation_accuracy"]
+        logged = mlflow.get_logged_model(model.metadata.model_id)
+        assert {metric.key: metric.value for metric in logged.metrics or []} == {"model/validation_accuracy": accuracy}
         assert model.metadata.get_input_schema().inputs[0].shape == (-1, 784)
         with pytest.raises(mlflow.exceptions.MlflowException, match="shape"):
             model.predict(rows[:, :100])

@@ -114,7 +114,7 @@ def steps(patch: StepPatch) -> tuple[Floats, Floats]:
 
 def test_histograms_are_fractions_of_the_counts_on_their_edges() -> None:
     given = counts()
-    figure = figures.histograms(given, scales(), title="epoch 3")
+    figure = figures.histograms(given, scales())
     assert len(figure.axes) == 6
     places = [(layer, kind) for layer in (1, 2) for kind in figures.TENSORS]
     for axis, (layer, kind) in zip(figure.axes, places, strict=True):
@@ -134,7 +134,6 @@ def test_histograms_are_fractions_of_the_counts_on_their_edges() -> None:
                 np.testing.assert_array_equal(edges, scales()[name].edges())
                 assert sum(heights) == pytest.approx(1)
     assert sorted(legend(figure)) == ["Batch Normalization", "plain"]
-    assert figure.legends[0].get_title().get_text() == "epoch 3"
 
 
 def test_histograms_have_labels_with_units_and_the_axis_of_their_scale() -> None:
@@ -162,7 +161,7 @@ def test_a_seed_without_values_is_flat() -> None:
 
 def test_the_labs_view_counts_the_units() -> None:
     given = values(2, 30, low=-5)
-    figure = figures.lab_view(given, layer=2, digit=7)
+    figure = figures.lab_view(given, layer=1, digit=7)
     axis = only(figure)
     everything = np.concatenate([given["plain"].ravel(), given["batchnorm"].ravel()])
     edges = np.linspace(everything.min(), everything.max(), 41)
@@ -173,7 +172,27 @@ def test_the_labs_view_counts_the_units() -> None:
         np.testing.assert_allclose([bar.get_x() for bar in container], edges[:-1], atol=1e-12)
     assert legend(figure) == ["plain: 2 seed(s) × 30 units", "Batch Normalization: 2 seed(s) × 30 units"]
     assert axis.get_ylabel() == "number of units"
-    assert "test image 7 (no unit)" in axis.get_xlabel()
+    assert axis.get_xlabel() == "pre-activation of hidden layer 1, test image 7 (no unit)"
+
+
+def test_the_labs_view_leaves_out_what_is_not_finite() -> None:
+    given: dict[Variant, Floats] = {
+        "plain": np.array([[np.nan, 1.0, np.inf], [2.0, -np.inf, 1.5]]),
+        "batchnorm": np.array([[1.0, 3.0, 2.0], [np.nan, np.nan, np.nan]]),
+    }
+    figure = figures.lab_view(given, layer=2, digit=0)
+    axis = only(figure)
+    edges = np.linspace(1, 3, 41)
+    for container, finite in zip(axis.containers, ([1.0, 2.0, 1.5], [1.0, 3.0, 2.0]), strict=True):
+        expected, _ = np.histogram(finite, bins=edges)
+        np.testing.assert_array_equal([bar.get_height() for bar in container], expected)
+    assert legend(figure) == ["plain: 2 seed(s) × 3 units", "Batch Normalization: 2 seed(s) × 3 units"]
+
+
+def test_the_labs_view_can_be_drawn_when_every_training_diverged() -> None:
+    nothing = np.full((2, 3), np.nan)
+    axis = only(figures.lab_view({"plain": nothing, "batchnorm": nothing}, layer=2, digit=0))
+    assert [bar.get_height() for container in axis.containers for bar in container] == [0] * 80
 
 
 def test_pairs_are_joined_over_their_seeds() -> None:
@@ -254,3 +273,17 @@ def test_a_figure_rendered_again_has_the_same_bytes() -> None:
 def test_other_values_give_another_image() -> None:
     one, other = (figures.curves(values(2, 3, low=low), 0, "epoch", "accuracy (%)") for low in (0.1, 0.5))
     assert figures.png(one, dpi=40) != figures.png(other, dpi=40)
+
+
+def test_frames_show_every_epoch_in_one_size() -> None:
+    counts = np.random.default_rng(0).integers(1, 50, (3, 4, BINS))
+    counts[:, 2] = counts[:, 1]
+    axis = scale("layer1.activation", "sigmoid")
+    pictures = list(figures.frames("plain", "layer1.activation", counts, axis))
+    assert [picture.shape for picture in pictures] == [(192, 256, 3)] * 4
+    plot = [picture[40:] for picture in pictures]  # below the title, which names the epoch
+    assert np.array_equal(plot[1], plot[2])
+    assert not np.array_equal(plot[0], plot[1])
+    assert not np.array_equal(pictures[1], pictures[2])
+    alone = next(figures.frames("plain", "layer1.activation", counts[:, 3:], axis))
+    assert np.array_equal(alone[40:], plot[3])

@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.fit import Trained
 
 SEEDS = (3, 5, 11)
-EPOCHS = 2
+EPOCHS, ITERATIONS = 2, 8
 TENSORS = ["layer1.pre_activation", "layer1.activation", "layer1.normalised"]
 
 
@@ -35,7 +35,7 @@ def trained(seeds: int = len(SEEDS)) -> Trained:
         "linears.0.weight": torch.randn(seeds, 4, 5, generator=generator),
         "norms.0.running_var": torch.rand(seeds, 5, generator=generator).to(torch.float32),
     }
-    return Trained(weights, torch.rand(seeds, 7, generator=generator), measured)
+    return Trained(weights, torch.rand(seeds, ITERATIONS, generator=generator), measured)
 
 
 def table(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -102,9 +102,9 @@ def test_writing_again_gives_the_same_bytes_apart_from_the_time(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "step", "first", "rows"),
     [
-        ("train_loss.csv", "iteration", 1, 7),
-        ("validation_loss.csv", "epoch", 0, 3),
-        ("validation_accuracy.csv", "epoch", 0, 3),
+        ("train_loss.csv", "iteration", 1, ITERATIONS),
+        ("validation_loss.csv", "epoch", 0, EPOCHS + 1),
+        ("validation_accuracy.csv", "epoch", 0, EPOCHS + 1),
     ],
 )
 def test_a_curve_has_its_steps_the_mean_and_a_column_per_seed(
@@ -153,7 +153,7 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "metrics.json").read_text())["train"]["loss"]["std"] == 0
     found = outputs.read(tmp_path)
     assert found.seeds == (4,)
-    assert found.train_loss.shape == (1, 7)
+    assert found.train_loss.shape == (1, ITERATIONS)
     assert found.moments["layer1.activation.mean"].shape == (1, EPOCHS + 1)
 
 
@@ -180,6 +180,19 @@ def test_an_infinite_loss_counts_as_diverged_and_survives(tmp_path: Path) -> Non
     found = outputs.read(tmp_path)
     assert found.diverged() == 1
     assert found.train_loss[1, 3] == np.inf
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_metrics_of_a_training_that_diverged_are_json(tmp_path: Path, value: float) -> None:
+    made = trained()
+    made.loss[1, -1] = value
+    outputs.write(tmp_path, SEEDS, made, 1.0)
+    text = (tmp_path / "metrics.json").read_text()
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert found["diverged"] == 1
+    assert found["train"]["loss"]["mean"] is None
+    assert found["train"]["loss"]["std"] is None
+    assert None not in found["validation"]["loss"].values()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +229,18 @@ def test_a_truncated_file_is_told_in_one_line(tmp_path: Path, name: str, keep: i
     error(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"iteration,mean,seed_x\n1,2,3\n", b"iteration,mean,seed_0\n1,2,a\n"])
+@pytest.mark.parametrize("name", ["train_loss.csv", "validation_loss.csv", "validation_accuracy.csv", "moments.csv"])
+@pytest.mark.parametrize("lines", [1, 2, -1])
+def test_missing_rows_are_told_in_one_line(tmp_path: Path, name: str, lines: int) -> None:
+    outputs.write(tmp_path, SEEDS, trained(), 1.0)
+    path = tmp_path / name
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))
+    error(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"x" * 200_000, b"\xff\xfe", b"iteration,mean,seed_x\n1,2,3\n", b"iteration,mean,seed_0\n1,2,a\n"]
+)
 def test_a_file_of_something_else_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
     outputs.write(tmp_path, SEEDS, trained(), 1.0)
     (tmp_path / "train_loss.csv").write_bytes(content)
@@ -240,6 +264,14 @@ def test_weights_that_cannot_be_read_are_told_in_one_line(tmp_path: Path, keep: 
 def test_json_is_indented_and_ends_in_a_newline() -> None:
     content: dict[str, Any] = {"a": {"b": 1.5}}
     assert outputs.as_json(content) == '{\n  "a": {\n    "b": 1.5\n  }\n}\n'
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
+def test_numbers_that_json_lacks_are_null(value: float) -> None:
+    assert json.loads(outputs.as_json({"a": {"b": value, "c": 1.5}, "d": value})) == {
+        "a": {"b": None, "c": 1.5},
+        "d": None,
+    }
 
 
 def test_csv_is_quoted_where_it_must_be() -> None:

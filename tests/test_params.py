@@ -81,6 +81,9 @@ def test_numbers_are_read_as_yaml_1_2_has_them(tmp_path: Path, written: str, val
         ("evaluate:", "extra: {a: 1}\nevaluate:", "extra: not a parameter; allowed: data, evaluate, model, train"),
         ("  lr: 0.1\n", "", "train.lr: missing"),
         ("train:", "trian:", "train: missing; trian: not a parameter"),
+        ("evaluate:", "interval: 3\nevaluate:", "params.yaml: interval: not a parameter; allowed: data, "),
+        ("train:", "train:\n  integer: 3", "train.integer: not a parameter; allowed: batch_size, device, "),
+        ("evaluate:", '"a\\nb": 1\nevaluate:', "params.yaml: a b: not a parameter; allowed: data, "),
         ("lr: 0.1", "lr: fast", "train.lr = 'fast': should be a valid number"),
         ("lr: 0.1", "lr: true", "train.lr = True: should be a valid number"),
         ("lr: 0.1", "lr: '0.1'", "train.lr = '0.1': should be a valid number"),
@@ -105,9 +108,9 @@ def test_numbers_are_read_as_yaml_1_2_has_them(tmp_path: Path, written: str, val
         ("n: after_activation", "n: no", "_position = 'no': should be 'after_activation' or 'before_activation'"),
         ("optimizer: adam", "optimizer: lion", "train.optimizer = 'lion': should be 'adam' or 'sgd'"),
         ("device: auto", "device: tpu", "train.device = 'tpu': should be 'auto', 'cpu' or 'cuda'"),
-        ("threads: auto", "threads: 0", "train.threads = 0: should be greater than or equal to 1"),
-        ("threads: auto", "threads: all", "train.threads = 'all': should be 'auto'"),
-        ("threads: auto", "threads: true", "train.threads = True: should be 'auto'"),
+        ("threads: auto", "threads: 0", "train.threads = 0: should be 'auto' or should be greater than or equal to 1"),
+        ("threads: auto", "threads: all", "train.threads = 'all': should be 'auto' or should be a valid integer"),
+        ("threads: auto", "threads: true", "train.threads = True: should be 'auto' or should be a valid integer"),
         ("hidden: [100, 100]", "hidden: []", "model.hidden = []: "),
         ("hidden: [100, 100]", "hidden: 100", "model.hidden = 100: should be a valid tuple"),
         ("hidden: [100, 100]", "hidden: [100, 0]", "model.hidden.1 = 0: should be greater than or equal to 1"),
@@ -135,6 +138,10 @@ def test_every_culprit_is_named_in_the_one_line(tmp_path: Path) -> None:
     told = error_in(tmp_path, TEXT.replace("lr: 0.1", "lr: 0").replace("epochs: 5", "epochs: 0"))
     assert "train.lr = 0: " in told
     assert "train.epochs = 0: " in told
+
+
+def test_a_wrong_item_is_the_only_culprit() -> None:
+    assert error(FILE, {"hidden": "0"}) == "params.yaml: model.hidden.0 = 0: should be greater than or equal to 1"
 
 
 @pytest.mark.parametrize(
@@ -190,13 +197,27 @@ def test_an_override_is_written_as_in_yaml(name: str, text: str, value: object) 
 @pytest.mark.parametrize("name", ["nothing", "train", "train.", "", "train.lr.x", "model.lr", "Train.lr"])
 def test_an_unknown_override_lists_the_known(name: str) -> None:
     told = error(FILE, {name: "1"})
-    assert told.startswith(f"{name} = 1: not a parameter; choose from data.dataset, data.directory, ")
+    assert told.startswith(f"{name} = 1: not a parameter; choose from data.dataset, data.directory, ".lstrip())
     assert all(known in told for known in load(FILE).flat())
 
 
 def test_an_ambiguous_override_lists_the_candidates(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(TEXT + "other: {lr: 1, more: 2}\n", encoding="utf-8")
     assert error(tmp_path / "p.yaml", {"lr": "1"}) == "lr = 1: ambiguous; choose from train.lr, other.lr"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "words"),
+    [
+        (TEXT + "1: {lr: 3}\n", "lr", "lr = 1: ambiguous; choose from train.lr, 1.lr"),
+        (TEXT + "1: {lr: 3}\n", "nothing", "nothing = 1: not a parameter; choose from data.dataset, "),
+        (TEXT.replace("train:\n", "train:\n  1: 3\n"), "lr", "train.1"),
+        (TEXT.replace("train:\n", "train:\n  1: 3\n"), "nothing", "nothing = 1: not a parameter; choose from "),
+    ],
+)
+def test_keys_that_are_no_strings_do_not_break_overrides(tmp_path: Path, text: str, name: str, words: str) -> None:
+    (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
+    assert words in error(tmp_path / "p.yaml", {name: "1"})
 
 
 @pytest.mark.parametrize("name", ["lr", "seeds", "hidden", "optimizer", "epochs", "threads", "dataset"])
@@ -216,17 +237,43 @@ def test_a_malformed_override_is_named() -> None:
     assert error(FILE, {"seeds": "1]"}).startswith("train.seeds = [1]]: expected")
 
 
-ONE_LINE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=8)
+@pytest.mark.parametrize(
+    ("overrides", "words"), [({"lr": "[\n"}, "train.lr = [ : "), ({"a\nb": "1"}, "a b = 1: not a ")]
+)
+def test_a_newline_in_an_override_is_told_in_one_line(overrides: dict[str, str], words: str) -> None:
+    assert error(FILE, overrides).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("2001-99-99", "cannot be read: month must be in 1..12"),
+        ("!!int abc", "cannot be read: invalid literal for int() with base 10: 'abc'"),
+        ("!!float x", "cannot be read: could not convert string to float: 'x'"),
+        ("!!bool x", "cannot be read: 'x'"),
+        ("9" * 5000, "cannot be read: Exceeds the limit (4300 digits) for integer string conversion"),
+        ("0x" + "f" * 5000, "train.lr = a number of thousands of digits: should be a valid number"),
+        ("[" * 1000, "cannot be read: maximum recursion depth exceeded"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_yaml_that_ruamel_cannot_construct_is_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    assert words in error_in(tmp_path, TEXT.replace("lr: 0.1", f"lr: {text}"))
+    assert error(FILE, {"lr": text}).removeprefix("params.yaml: ").startswith("train.lr = ")
+
+
+WRITTEN = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats()
-    | ONE_LINE
+    | WRITTEN
     | st.dates()
     | st.binary(max_size=4)
 )
-VALUES = st.recursive(SCALARS, lambda part: st.lists(part, max_size=3) | st.dictionaries(ONE_LINE, part, max_size=3))
+KEYS = WRITTEN | st.integers(0, 3) | st.none()
+VALUES = st.recursive(SCALARS, lambda part: st.lists(part, max_size=3) | st.dictionaries(KEYS, part, max_size=3))
 
 
 def loads_or_tells(path: Path, overrides: dict[str, str] | None = None) -> None:
@@ -260,6 +307,6 @@ def test_any_value_anywhere_is_accepted_or_told_in_one_line(
 
 
 @REPRODUCIBLE
-@given(text=ONE_LINE | st.text("[]{},:&*!|>'\"%@` -#01ae.", max_size=12), name=st.sampled_from([*load(FILE).flat()]))
+@given(text=WRITTEN | st.text("[]{},:&*!|>'\"%@` -#01ae.", max_size=12), name=st.sampled_from([*load(FILE).flat()]))
 def test_any_override_is_accepted_or_told_in_one_line(text: str, name: str) -> None:
     loads_or_tells(FILE, {name: text})

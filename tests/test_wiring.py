@@ -120,7 +120,7 @@ def test_mlproject_runs_commands_that_exist() -> None:
 
 # Who may import whom: a module may import those above it, never those below it.
 LAYERS = (
-    {"errors", "layout"},
+    {"errors", "layout", "view"},
     {"files", "idx", "params"},
     {"data", "wheel", "outputs"},
     {"sources", "model"},

@@ -1,0 +1,62 @@
+"""The view "Variants compared" of MLflow's pages: curves on top, histograms of both variants below, as it opens.
+
+MLflow 3.17 opens a comparison with one chart per metric in alphabetical order, and histograms at the very end. A
+shared view, which is kept as a tag of the experiment, says what to show instead. The format is MLflow's own, not
+documented, and tied to the version in requirements.in; without it the pages lose this view and nothing else.
+"""
+
+import json
+from typing import Any
+
+KEY = "variants"
+TAG = f"mlflow.sharedViewState.{KEY}"
+CURVES = ("train/loss", "validation/loss", "validation/accuracy")
+COLUMNS = (
+    "params.`variant`",
+    "params.`train.lr`",
+    "params.`train.batch_size`",
+    *(f"metrics.`{name}`" for name in CURVES),
+)
+
+_SHOWN = {"isGenerated": False, "deleted": False}
+_LINE = {
+    **_SHOWN,
+    "type": "LINE",
+    "metricSectionId": "curves",
+    "runsCountToCompare": 10,
+    "lineSmoothness": 0,
+    "xAxisScaleType": "linear",
+    "scaleType": "linear",
+    "range": {},
+    "xAxisKey": "step",
+    "selectedXAxisMetricKey": "",
+    "yAxisKey": "metric",
+    "yAxisExpressions": [],
+    "ignoreOutliers": False,
+    "useGlobalXaxisKey": True,
+    "useGlobalLineSmoothing": True,
+}
+
+
+def variants(images: list[str], last_step: int) -> str:
+    """Return the tag's value: the curves, and the images with these keys, the slider at `last_step`."""
+    cards: list[dict[str, Any]] = [
+        {**_LINE, "uuid": name, "metricKey": name, "selectedMetricKeys": [name], "displayName": name} for name in CURVES
+    ]
+    histograms = {"type": "IMAGE", "uuid": "histograms", "metricSectionId": "images", "runsCountToCompare": 10}
+    cards.append({**_SHOWN, **histograms, "imageKeys": images, "step": last_step, "showRunParams": False})
+    state = {
+        "searchFilter": "tags.stage LIKE 'train@%'",
+        "selectedColumns": COLUMNS,
+        "isAccordionReordered": True,
+        "hideEmptyCharts": True,
+        "compareRunSections": [_section("curves", "Curves", 3, 360), _section("images", "Activations", 1, 1350)],
+        "compareRunCharts": cards,
+    }
+    named = {"name": "Variants compared", "createdAt": 1, "updatedAt": 1, "state": json.dumps(state)}
+    return json.dumps(named)
+
+
+def _section(uuid: str, name: str, columns: int, height: int) -> dict[str, Any]:
+    shown = {**_SHOWN, "display": True, "isReordered": False}
+    return {**shown, "uuid": uuid, "name": name, "columns": columns, "cardHeight": height}
