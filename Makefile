@@ -26,7 +26,7 @@ bench: $(BIN)/.ready-dev ## speed and memory, as ratios to the lab as written an
 	python -m benchmarks
 
 screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui on the runs at hand (needs Chromium)
-	python tools/screenshots.py
+	python -m tools.screenshots
 
 lock: $(BIN)/.ready ## compile the locks anew from requirements*.in
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements.in -o requirements.txt

@@ -80,7 +80,7 @@ def frames(variant: Variant, tensor: str, counts: Counts, scale: Scale) -> Itera
     patches = _steps(axis, scale, fractions[:, 0], variant)
     _value_axis(axis, scale)
     axis.tick_params(labelsize=7)
-    title = figure.text(0.56, 0.9, "", fontsize=7, ha="center")
+    title = figure.text(0.5, 0.91, "", fontsize=6.5, ha="center")
     for epoch in range(counts.shape[1]):
         for patch, heights in zip(patches, (*fractions[:, epoch], fractions[:, epoch].mean(axis=0)), strict=True):
             patch.set_data(heights)

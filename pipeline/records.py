@@ -164,7 +164,7 @@ def _log_model(run: Run, params: Params, variant: Variant, images: Path, folder:
     weights = {name: array[:1] for name, array in outputs.read_weights(folder).items()}
     pixels = idx.read_images(images / "t10k-images-idx3-ubyte")[:2]
     example = (pixels.reshape(2, -1) / 255).astype(np.float32)
-    own = {"model/validation_accuracy": float(history.validation_accuracy[0, -1])}
+    own = {"validation/accuracy_of_model": float(history.validation_accuracy[0, -1])}
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "network"
         serving.save(model, params.model, variant, weights)

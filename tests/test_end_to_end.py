@@ -146,9 +146,13 @@ def test_the_logged_model_gives_the_reported_accuracy(clone: Path) -> None:
         model = mlflow.pyfunc.load_model(f"runs:/{train.info.run_id}/model")
         (child,) = runs(clone, f"tags.`mlflow.parentRunId` = '{train.info.run_id}' and params.seed = '{SEEDS[0]}'")
         accuracy = np.mean(model.predict(rows) == labels)
-        assert accuracy == child.data.metrics["validation/accuracy"] == train.data.metrics["model/validation_accuracy"]
+        assert (
+            accuracy == child.data.metrics["validation/accuracy"] == train.data.metrics["validation/accuracy_of_model"]
+        )
         logged = mlflow.get_logged_model(model.metadata.model_id)
-        assert {metric.key: metric.value for metric in logged.metrics or []} == {"model/validation_accuracy": accuracy}
+        assert {metric.key: metric.value for metric in logged.metrics or []} == {
+            "validation/accuracy_of_model": accuracy
+        }
         assert model.metadata.get_input_schema().inputs[0].shape == (-1, 784)
         with pytest.raises(mlflow.exceptions.MlflowException, match="shape"):
             model.predict(rows[:, :100])

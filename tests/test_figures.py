@@ -13,7 +13,7 @@ from matplotlib.patches import StepPatch
 from numpy.typing import NDArray
 
 from pipeline import figures
-from pipeline.activations import Scale
+from pipeline.activations import BINS, Scale, scale
 from pipeline.params import VARIANTS, Variant
 
 Floats = NDArray[np.float64]

@@ -1,0 +1,72 @@
+"""The command line of the benchmark."""
+
+import click
+
+from benchmarks import machine, report, rounds, whole
+from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SMALL_BATCH, check_images
+from pipeline import files, layout
+from pipeline.errors import UserError
+from pipeline.params import VARIANTS, load
+
+
+class _Failure(click.ClickException):
+    exit_code = 2
+
+
+@click.command()
+@click.option(
+    "--rounds",
+    "count",
+    default=ROUNDS,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Measurements of each kind at the lab's batch size; a fifth of them at the small one.",
+)
+@click.option("--quick", is_flag=True, help="One round at the lab's batch size alone; prints, and writes no file.")
+def main(count: int, quick: bool) -> None:
+    """Compare this project's speed and memory with the lab's, on the processor and on the real images.
+
+    Prints a report in Markdown and writes it to results/benchmark.md. Takes params.yaml as it stands; the bars
+    are meant for its defaults.
+
+    \b
+    python -m benchmarks
+    python -m benchmarks --quick
+    """
+    try:
+        text = _measure(1 if quick else count, quick)
+        if not quick:
+            files.write(REPORT, text)
+    except UserError as error:
+        raise _Failure(str(error)) from None
+    click.echo(text, nl=False)
+
+
+def _measure(count: int, quick: bool) -> str:
+    check_images()
+    paths = [] if quick else whole.tracked_files()
+    sizes = {LARGE_BATCH: count} if quick else {LARGE_BATCH: count, SMALL_BATCH: max(1, count // 5)}
+    comparisons = [
+        rounds.compare(variant, batch, repeats, _progress) for batch, repeats in sizes.items() for variant in VARIANTS
+    ]
+    if quick:
+        return report.markdown(machine.describe(), comparisons, None)
+    with whole.copy(paths) as folder:
+        memory = {}
+        for stage in whole.STAGES:  # which also makes the MLflow store, before the clock runs
+            name = " ".join(stage)
+            memory[name] = whole.peak_memory(folder, stage)
+            _progress(f"{name}: {memory[name] / 1e9:.2f} GB")
+        repro = whole.repro_seconds(folder)
+    _progress(f"dvc repro --force: {repro:.1f} s")
+    variant = VARIANTS[0]
+    with rounds.worker("lab_with_validation", variant, LARGE_BATCH) as measure:
+        lab = measure()
+    _progress(f"the lab with validation, {variant}: {lab:.1f} s")
+    train = load(layout.PARAMS).train
+    result = report.Whole(variant, len(train.seeds), train.epochs, lab, repro, memory)
+    return report.markdown(machine.describe(), comparisons, result)
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)

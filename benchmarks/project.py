@@ -1,0 +1,86 @@
+"""This project's training loop, and the matrix products that no implementation can leave out."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from benchmarks.settings import LARGE_BATCH, check_images
+from pipeline import data
+from pipeline.data import CLASSES, PIXELS, Examples
+from pipeline.fit import Population, fit
+from pipeline.model import Perceptron
+from pipeline.params import Params, Variant
+
+EPOCHS_OF_PRODUCTS = 5  # in one measurement: one epoch alone is too short
+
+
+def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
+    """Seconds per epoch and network of whole trainings of all seeds, without measuring in between.
+
+    All epochs at the lab's batch size, since plain networks saturate in the later ones; one at smaller batches.
+    """
+    examples = _images()
+    count = params.train.epochs if batch == LARGE_BATCH else 1
+    settings = params.train.model_copy(update={"batch_size": batch, "epochs": count})
+    population = Population(variant, params.model, settings, settings.seeds)
+    few = Examples(examples.images[: 2 * batch], examples.labels[: 2 * batch])
+    fit(population, few, _nothing)  # what happens once in a process
+    while True:
+        start = time.perf_counter()
+        fit(population, examples, _nothing)
+        yield (time.perf_counter() - start) / (len(settings.seeds) * count)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What the products of a layer multiply, for one batch of images."""
+
+    inputs: Tensor
+    weight: Tensor
+    gradient: Tensor
+
+
+def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
+    """Seconds per epoch of one network's products: forward, weight gradients, and input gradients after layer 1.
+
+    The same for both variants: Batch Normalization multiplies no matrices.
+    """
+    images = _images().images
+    widths = [PIXELS, *params.model.hidden, CLASSES]
+    weights = [torch.rand(pair) for pair in pairwise(widths)]
+    hidden = [torch.rand(len(images), width) for width in widths[1:]]
+    values = [images, *hidden]
+    batches = [
+        [
+            _Layer(values[at][start : start + batch], weight, hidden[at][start : start + batch])
+            for at, weight in enumerate(weights)
+        ]
+        for start in range(0, len(images), batch)
+    ]
+    _multiply(batches)
+    while True:
+        start_time = time.perf_counter()
+        for _ in range(EPOCHS_OF_PRODUCTS):
+            _multiply(batches)
+        yield (time.perf_counter() - start_time) / EPOCHS_OF_PRODUCTS
+
+
+def _multiply(batches: list[list[_Layer]]) -> None:
+    for layers in batches:
+        for number, layer in enumerate(layers):
+            torch.mm(layer.inputs, layer.weight)
+            torch.mm(layer.inputs.T, layer.gradient)
+            if number > 0:
+                torch.mm(layer.gradient, layer.weight.T)
+
+
+def _images() -> Examples:
+    return data.load(check_images(), 0, torch.device("cpu")).train
+
+
+def _nothing(_: Perceptron) -> dict[str, Tensor]:
+    return {}

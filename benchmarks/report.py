@@ -1,0 +1,101 @@
+"""The results as Markdown, with what was demanded beside what was measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.rounds import Comparison, Spread
+from benchmarks.settings import GREATEST_LOSS, GREATEST_MEMORY, LARGE_BATCH, LEAST_GAIN
+from pipeline.params import Variant
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The whole project against the lab: seconds, and peak bytes by stage.
+
+    lab_seconds: one training of `variant` with its validation. repro_seconds: both variants, every seed, all stages.
+    """
+
+    variant: Variant
+    seeds: int
+    epochs: int
+    lab_seconds: float
+    repro_seconds: float
+    memory: dict[str, int]
+
+
+def markdown(machine: str, comparisons: Sequence[Comparison], whole: Whole | None) -> str:
+    """Return the whole report; without `whole`, of the epochs alone."""
+    parts = [f"# Benchmark\n\n{machine}.\nMade by `make bench`.", _epochs(comparisons), _bars(comparisons)]
+    if whole:
+        parts += [_whole(whole), _memory(whole)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _epochs(comparisons: Sequence[Comparison]) -> str:
+    rounds = "; ".join(f"{len(c.lab)} at batch {c.batch}, {c.variant}" for c in comparisons)
+    rows = [
+        [
+            str(c.batch),
+            c.variant,
+            *(_spread(Spread.of(values), 3) for values in (c.lab, c.project, c.products)),
+            _spread(c.gain(), 1),
+            _spread(c.loss(), 2),
+        ]
+        for c in comparisons
+    ]
+    header = ["batch", "variant", "(a) the lab", "(b) this project", "(c) products alone", "a / b", "b / c"]
+    return (
+        "## Seconds per epoch of one network\n\n"
+        "(a) The lab as written, training only. (b) This project's loop, all seeds. (c) The network's matrix products\n"
+        "and nothing else. Median (least to greatest) over rounds in which the three took turns, ratios round by "
+        f"round.\nRounds: {rounds}.\n\n" + _table(header, rows)
+    )
+
+
+def _bars(comparisons: Sequence[Comparison]) -> str:
+    rows = []
+    for c in comparisons:
+        if c.batch == LARGE_BATCH:
+            gain, loss = c.gain().median, c.loss().median
+            rows.append([c.variant, f"a / b at least {LEAST_GAIN:g}", f"{gain:.1f}", _met(gain >= LEAST_GAIN)])
+            rows.append([c.variant, f"b / c at most {GREATEST_LOSS:g}", f"{loss:.2f}", _met(loss <= GREATEST_LOSS)])
+    return f"At batch {LARGE_BATCH}:\n\n" + _table(["variant", "bar", "measured", ""], rows)
+
+
+def _whole(whole: Whole) -> str:
+    rows = [
+        [f"the lab, {whole.variant}: one network, {whole.epochs} epochs, validated after each", _s(whole.lab_seconds)],
+        [f"`dvc repro --force`: 2 variants, {whole.seeds} seeds each, every stage", _s(whole.repro_seconds)],
+    ]
+    verdict = _met(whole.repro_seconds <= whole.lab_seconds)
+    return (
+        "## The whole project\n\n"
+        + _table(["what", "seconds"], rows)
+        + f"\n\nBar: all of this project takes no longer than one training of the lab: {verdict}."
+    )
+
+
+def _memory(whole: Whole) -> str:
+    limit = GREATEST_MEMORY / 1e9
+    rows = [[stage, f"{peak / 1e9:.2f}", _met(peak <= GREATEST_MEMORY)] for stage, peak in whole.memory.items()]
+    title = "## Peak resident memory\n\nIn GB (10^9 bytes), of a stage's process or its greatest child.\n\n"
+    return title + _table(["stage", "peak", f"bar: at most {limit:g}"], rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _spread(values: Spread, digits: int) -> str:
+    if values.least == values.greatest:
+        return f"{values.median:.{digits}f}"
+    return f"{values.median:.{digits}f} ({values.least:.{digits}f} to {values.greatest:.{digits}f})"
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:.1f}"
+
+
+def _met(good: bool) -> str:
+    return "met" if good else "not met"

@@ -1,0 +1,44 @@
+"""A process that measures one thing, once for every line it is sent.
+
+`python -m benchmarks.worker KIND VARIANT BATCH`
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+
+import torch
+
+from benchmarks import lab, project
+from benchmarks.settings import Kind
+from pipeline import layout
+from pipeline.fit import prepare
+from pipeline.params import VARIANTS, Params, Variant, load
+
+Measurements = Callable[[Params, Variant, int], Iterator[float]]
+
+MEASUREMENTS: dict[Kind, Measurements] = {
+    "lab": lab.epochs,
+    "lab_with_validation": lab.with_validation,
+    "project": project.epochs,
+    "products": project.products,
+}
+
+
+def main(kind: Kind, variant: Variant, batch: int) -> None:
+    """Answer every line on stdin with seconds on stdout, until stdin ends."""
+    params = load(layout.PARAMS)
+    prepare("cpu", params.train.threads)
+    if kind.startswith("lab"):
+        torch.set_flush_denormal(False)  # the lab does not know of it
+    measurements = MEASUREMENTS[kind](params, variant, batch)
+    for _ in sys.stdin:
+        print(next(measurements), flush=True)
+
+
+if __name__ == "__main__":
+    wanted_kind, wanted_variant, wanted_batch = sys.argv[1:]
+    main(
+        next(kind for kind in MEASUREMENTS if kind == wanted_kind),
+        next(variant for variant in VARIANTS if variant == wanted_variant),
+        int(wanted_batch),
+    )
