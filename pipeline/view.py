@@ -50,7 +50,7 @@ def variants(images: list[str], last_step: int) -> str:
         "selectedColumns": COLUMNS,
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
-        "compareRunSections": [_section("curves", "Curves", 3, 360), _section("images", "Activations", 1, 1350)],
+        "compareRunSections": [_section("curves", "Curves", 3, 360), _section("images", "Activations", 1, 2050)],
         "compareRunCharts": cards,
     }
     named = {"name": "Variants compared", "createdAt": 1, "updatedAt": 1, "state": json.dumps(state)}

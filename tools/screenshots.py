@@ -72,11 +72,9 @@ def _pictures(browser: Browser, address: str, runs: dict[str, str]) -> None:
                 raise PictureError(f"{name}.png: {_reason(page, error)}") from error
 
     take("runs", listed, {"selectedColumns": view.COLUMNS}, _list_ready, 1000)
-    take("compare", variants, {}, _variants_ready, 2300)
+    take("compare", variants, {}, _variants_ready, 1900)
     take("run", f"{listed}/{runs['batchnorm']}", {}, _run_ready, 1750)
-    take(
-        "sliders", f"{listed}/{runs['batchnorm']}/model-metrics", {"chartsSearchFilter": "^layer"}, _images_ready, 1400
-    )
+    take("sliders", f"{listed}/{runs['batchnorm']}/model-metrics", {}, _sliders_ready, 700)
 
 
 def _list_ready(page: Page) -> Locator:
@@ -101,15 +99,16 @@ def _images_ready(page: Page) -> Locator:
 
 
 def _sliders_ready(page: Page) -> Locator:
-    card = page.get_by_test_id(CARD)
-    card.first.wait_for()
-    page.get_by_placeholder("Search metric charts").fill("^layer2_activation$")
-    card.filter(has=page.get_by_role("heading", name="layer2_activation", exact=True)).wait_for()
-    card.get_by_role("button").first.click()  # full screen
+    page.get_by_test_id(CARD).first.wait_for()
+    page.get_by_placeholder("Search metric charts").fill("^layer")
+    title = page.get_by_role("heading", name="layer2_activation", exact=True)
+    page.get_by_test_id(CARD).filter(has=title).get_by_role("button").first.click()  # full screen
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("spinbutton").fill("5")
     dialog.get_by_role("spinbutton").blur()
-    dialog.locator("img").first.wait_for()
+    picture = dialog.locator("img").first
+    picture.wait_for()
+    picture.scroll_into_view_if_needed()
     return dialog
 
 
