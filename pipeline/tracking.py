@@ -126,7 +126,7 @@ class Run:
 
 @contextlib.contextmanager
 def start(name: str, tags: Mapping[str, str]) -> Iterator[Run]:
-    """Start a run, or go on with the one that `mlflow run` has started, and end it whatever happens.
+    """Start a run, or go on with the one that `mlflow run` has started; end it whatever happens.
 
     Raises:
         UserError: the store cannot be used.
@@ -135,8 +135,10 @@ def start(name: str, tags: Mapping[str, str]) -> Iterator[Run]:
     all_tags = {**_context_tags(), **tags}
     with _store_errors():
         if given := os.environ.get("MLFLOW_RUN_ID"):
-            run = Run(client, given, client.get_run(given).info.experiment_id, all_tags)
+            info = client.get_run(given).info
+            run = Run(client, given, info.experiment_id, all_tags)
             run.tags(all_tags)
+            client.update_run(given, name=f"{name} [{info.run_name}]")
         else:
             run_name = " ".join(filter(None, (name, _experiment_name())))
             started = client.create_run(experiment, tags=all_tags, run_name=run_name)

@@ -83,6 +83,7 @@ def test_a_parameter_that_mlflow_run_logged_is_left_alone(
     found = stored(store, run)
     assert found.data.params == {"train.lr": "1e-2", "train.epochs": "5"}
     assert found.data.tags["stage"] == "train@plain"
+    assert found.info.run_name == f"train@plain [{started.info.run_name}]"
     assert found.info.status == "FINISHED"
 
 
