@@ -65,6 +65,8 @@ def download(params: Params, images: Path) -> Record:
         labels = {part: idx.read_labels(images / f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")}
         counts = {f"images/{part}": [(0, float(len(array)))] for part, array in labels.items()}
         run.metrics({**counts, "bytes": [(0, float(sum(path.stat().st_size for path in paths)))]})
+        sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths)
+        run.text("".join(sums), "sha256sums.txt")
         _log_dataset(run, params, images, "download")
 
     return Record("download", "The images, verified.", given, images, paths, log)

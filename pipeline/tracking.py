@@ -77,6 +77,10 @@ class Run:
         for path in paths:
             self.client.log_artifact(self.run_id, str(path), folder)
 
+    def text(self, content: str, name: str) -> None:
+        """Log a text as an artifact."""
+        self.client.log_text(self.run_id, content, name)
+
     def dataset(self, name: str, digest: str, context: str, profile: str) -> None:
         """Log an input: `context` is what it was used for."""
         entity = Dataset(name, digest[:12], "local", digest, profile=profile)

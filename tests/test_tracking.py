@@ -128,6 +128,7 @@ def test_images_files_and_datasets_come_back(store: mlflow.MlflowClient, tmp_pat
         for step in (0, 1):
             run.image("activation_histograms", step, np.full((4, 6, 3), 255, np.uint8))
         run.files([tmp_path / "answer.md"], "results")
+        run.text("0123  images\n", "sha256sums.txt")
         run.dataset("mnist", digest, "training", '{"train": 60000}')
     images = [file.path for file in store.list_artifacts(run.run_id, "images")]
     assert sorted(name.split("+")[2] for name in images if name.endswith(".png")) == ["0", "1"]
@@ -135,6 +136,7 @@ def test_images_files_and_datasets_come_back(store: mlflow.MlflowClient, tmp_pat
     assert [file.path for file in store.list_artifacts(run.run_id, "results")] == ["results/answer.md"]
     inputs = stored(store, run).inputs
     assert inputs
+    assert mlflow.artifacts.load_text(f"{stored(store, run).info.artifact_uri}/sha256sums.txt") == "0123  images\n"
     (entry,) = inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("mnist", digest[:12])
     assert entry.dataset.source == digest
