@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data import Examples
-from pipeline.fit import member_losses
+from pipeline.fit import predict, score
 from pipeline.model import Perceptron
 
 BINS = 100
@@ -107,12 +107,9 @@ def measure(network: Perceptron, activation: str, examples: Examples, batch_size
             summaries[name] = _Summary(scale(name, activation), _saturation(name, activation, network.before))
         summaries[name].add(values)
 
-    batches = torch.split(examples.images, batch_size)
-    logits = torch.cat([network(images, observe) for images in batches], dim=1)
-    labels = examples.labels.expand(len(logits), -1)
+    logits = predict(network, examples.images, batch_size, observe)
     return {
-        "loss": member_losses(logits, labels),
-        "accuracy": (logits.argmax(2) == labels).double().mean(1),
+        **score(logits, examples.labels),
         **{f"{name}.{what}": value for name, of in summaries.items() for what, value in of.results()},
     }
 

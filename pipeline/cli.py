@@ -18,6 +18,7 @@ from pipeline.params import VARIANTS, Params, Variant, load
 
 # Stages and trackers are imported by the command that needs them: PyTorch and MLflow take seconds.
 if TYPE_CHECKING:
+    from pipeline.grid import Point
     from pipeline.records import Record
 
 # GNU OpenMP's threads wait for each other by spinning, which on a busy machine costs eight times the time; this
@@ -37,6 +38,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise _Failure(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo(
+                "Interrupted. The same command again goes on or starts anew; nothing is left half done.", err=True
+            )
+            sys.exit(128 + signal.SIGINT)
 
 
 def _overrides(_: click.Context, __: click.Parameter, tokens: tuple[str, ...]) -> dict[str, str]:
@@ -147,6 +153,44 @@ def run(batchnorm: str, overrides: dict[str, str]) -> None:
         _train(params, "batchnorm" if batchnorm.lower() == "true" else "plain", folder)
 
 
+@main.command(context_settings=OVERRIDES)
+@click.option("--grid", "grid_texts", multiple=True, metavar="KEY=VALUES", help="A key to vary; may be given again.")
+@click.option("--study", type=click.Path(path_type=Path), help="A folder whose params.yaml holds `grid` and `set`.")
+@click.option("--name", help="The sweep's name in MLflow and below sweeps/; by default made from its grid.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate, and do nothing.")
+@click.option("--yes", is_flag=True, help="Go ahead with more than 10,000 trainings.")
+@_with_overrides
+def sweep(
+    grid_texts: tuple[str, ...],
+    study: Path | None,
+    name: str | None,
+    dry_run: bool,
+    yes: bool,
+    overrides: dict[str, str],
+) -> None:
+    """Train both variants, all seeds, at every point of a grid. The same command again goes on where it stopped.
+
+    \b
+    python -m pipeline sweep --grid train.lr=0.001,0.01,0.1 --grid train.batch_size=60,2000
+    python -m pipeline sweep --grid "train.lr=log(1e-4,1,9)" --data.holdout 10000
+    python -m pipeline sweep --study studies/learning_rate --dry-run
+    """
+    from pipeline import grid, studies
+
+    if study:
+        settings = studies.read(study)
+        name, overrides = name or settings.name, {**settings.overrides, **overrides}
+        grid_texts = (*settings.grid, *grid_texts)
+    values = grid.read([part for text in grid_texts for part in text.split()])
+    points = grid.points(layout.PARAMS, overrides, values)
+    params = load(layout.PARAMS, overrides)
+    trainings = len(points) * len(VARIANTS) * len(params.train.seeds)
+    if trainings > grid.LARGE and not yes:
+        raise UserError(f"the grid has {trainings} trainings, more than {grid.LARGE}; give --yes if it is meant")
+    folder = layout.SWEEPS / (name or grid.name(values))
+    _sweep(params, points, values, folder, study / "results" if study else folder, dry_run=dry_run)
+
+
 @main.command()
 def track() -> None:
     """Give every stage's outputs a run in MLflow: those that DVC restored from its cache have none yet."""
@@ -178,6 +222,42 @@ def _train(params: Params, variant: Variant, folder: Path) -> None:
     from pipeline import records
 
     _tracked(records.train(params, variant, images, folder), lambda: fit(params, variant, split, folder))
+
+
+def _sweep(
+    params: Params, points: "list[Point]", values: dict[str, list[str]], folder: Path, results: Path, *, dry_run: bool
+) -> None:
+    images = _images(params)
+    if not images.is_dir():
+        from pipeline.stages.download import download as fetch
+
+        fetch(params.data, images)
+    from pipeline.stages import sweep as stage
+
+    split = stage.read(params, points, images)
+    tasks = stage.plan(points, images, folder)
+    seconds = stage.estimate([task for task in tasks if not task.file.exists()], split)
+    left = sum(not task.file.exists() for task in tasks)
+    click.echo(
+        f"{folder.name}: {len(points)} points, {len(tasks)} populations of {len(params.train.seeds)} seeds, "
+        f"{left} still to train, about {seconds:.0f} seconds"
+    )
+    if not params.data.holdout:
+        click.echo("data.holdout is 0: accuracies are the test images', so no best point is chosen")
+    if dry_run:
+        return
+    from pipeline import records
+
+    found = list(
+        stage.run(
+            tasks,
+            split,
+            lambda task, outcome: records.log_point(folder.name, task.point.params, task.variant, outcome, task.digest),
+        )
+    )
+    stage.write(found, params, results)
+    records.log_sweep(folder.name, values, results, own="MLFLOW_RUN_ID" not in os.environ)
+    click.echo((results / "answer.md").read_text(encoding="utf-8"))
 
 
 def _images(params: Params) -> Path:

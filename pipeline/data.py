@@ -56,6 +56,19 @@ def load(directory: Path, holdout: int, device: torch.device) -> Split:
     )
 
 
+def check_batches(split: Split, batch_size: int) -> None:
+    """Check that no batch holds a single image, which Batch Normalization could not normalise.
+
+    Raises:
+        UserError: one does.
+    """
+    if batch_size == 1 or len(split.train) % batch_size == 1:
+        raise UserError(
+            f"train.batch_size = {batch_size}: leaves a batch of a single image, which Batch Normalization cannot "
+            "normalise; choose another size"
+        )
+
+
 def batch_order(seed: int, count: int, epoch: int) -> Tensor:
     """The order [count] in which a seed's training sees the images in one epoch, whatever the variant.
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline.activations import Scale
 from pipeline.params import Variant
+
+if TYPE_CHECKING:  # SciPy takes seconds to import
+    from pipeline.statistics import Interval
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -189,6 +192,53 @@ def confusions(matrices: Mapping[Variant, Floats]) -> Figure:
         axis.set(title=LABELS[variant], xlabel="predicted class", ylabel="true class (rows add up to 100 %)")
         axis.grid(visible=False)
     return figure
+
+
+def sweep(points: Sequence[Mapping[str, str]], lines: Mapping[Variant, Sequence["Interval"]], ylabel: str) -> Figure:
+    """Draw accuracy (fractions, drawn as per cent) over a grid's first key, a panel for each choice of the others.
+
+    `points` are the values by key, and `lines` the mean with its interval at each point. The axis is logarithmic
+    where the values are positive numbers that span more than a factor of ten, and lists the values where they are
+    no numbers.
+    """
+    key, *others = points[0]
+    panels = list(dict.fromkeys(tuple(point[other] for other in others) for point in points))
+    figure, axes = _figure(1, len(panels), width=max(6.4, 4.2 * len(panels)), height=4.2)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        at = [place for place, point in enumerate(points) if tuple(point[other] for other in others) == panel]
+        places = _places(axis, [points[place][key] for place in at])
+        for variant, intervals in lines.items():
+            value, low, high = (
+                [100 * getattr(intervals[place], what) for place in at] for what in ("value", "low", "high")
+            )
+            axis.plot(
+                places,
+                value,
+                DASHES[variant],
+                marker="o",
+                markersize=3.5,
+                color=COLOURS[variant],
+                label=LABELS[variant],
+                **STYLE,
+            )
+            axis.fill_between(places, low, high, color=COLOURS[variant], alpha=0.2, linewidth=0)
+        axis.set(xlabel=key, ylabel=ylabel)
+        axis.set_ylim(0, 100)
+        axis.set_title(", ".join(f"{other} = {value}" for other, value in zip(others, panel, strict=True)), fontsize=10)
+    _shared_legend(figure, lines)
+    return figure
+
+
+def _places(axis: Axes, values: Sequence[str]) -> list[float]:
+    """Place a key's values on the x axis."""
+    try:
+        places = [float(value) for value in values]
+    except ValueError:
+        axis.set_xticks(range(len(values)), values)
+        return list(range(len(values)))
+    if min(places) > 0 and max(places) / min(places) > 10:
+        axis.set_xscale("log")
+    return places
 
 
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:

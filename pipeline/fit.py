@@ -10,7 +10,7 @@ from torch.optim.adam import adam
 
 from pipeline.data import Examples, batch_order
 from pipeline.errors import UserError
-from pipeline.model import Perceptron
+from pipeline.model import Observer, Perceptron
 from pipeline.params import Model, Train, Variant
 
 # Members computed together, times images per batch. Above this the batches no longer fit the processor's
@@ -110,6 +110,20 @@ def _fit_part(
 def member_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy [members] of logits [members, batch, classes] and labels [members, batch]."""
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
+
+
+def predict(network: Perceptron, images: Tensor, batch_size: int, observe: Observer | None = None) -> Tensor:
+    """Logits [members, count, classes] of images [count, 784], in batches of at most `batch_size`."""
+    return torch.cat([network(batch, observe) for batch in torch.split(images, batch_size)], dim=1)
+
+
+def score(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """`loss` and `accuracy` [members] of logits [members, count, classes] for labels [count]."""
+    shared = labels.expand(len(logits), -1)
+    return {
+        "loss": member_losses(logits, shared),
+        "accuracy": (logits.argmax(2) == shared).double().mean(1),
+    }
 
 
 def _batches(population: Population, examples: Examples, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,4 +6,5 @@ PARAMS = Path("params.yaml")
 DATA = Path("data")
 RUNS = Path("runs")
 RESULTS = Path("results")
+SWEEPS = Path("sweeps")
 TRACKED = RUNS / "tracked.json"

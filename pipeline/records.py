@@ -11,14 +11,17 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import idx, outputs, sources, view
+from pipeline import idx, outputs, sources, tracking, view
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.tracking import OUTPUTS_TAG, Points, Run
+
+if TYPE_CHECKING:
+    from pipeline.populations import Outcome
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,8 @@ def train(params: Params, variant: Variant, images: Path, folder: Path) -> Recor
         _log_histograms(run, params, variant, history)
         run.files([*paths, folder / "timing.json"], "training")
         for at, seed in enumerate(history.seeds):
-            with run.child(f"train@{variant} seed {seed}") as child:
-                child.params({**sections, "variant": variant, "seed": seed})
-                child.metrics(_curves(history, at))
+            own = {**sections, "variant": variant, "seed": seed}
+            run.child(f"train@{variant} seed {seed}", own, _curves(history, at))
 
     note = (
         f"Curves are means over {len(params.train.seeds)} seeds, which are nested runs. `model` is the first seed's. "
@@ -185,3 +187,45 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
         path = f"{prefix}/{name}" if prefix else name
         found += _flat(value, path) if isinstance(value, dict) else [(path, float(value))]
     return found
+
+
+SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
+
+
+def log_point(name: str, params: Params, variant: Variant, outcome: "Outcome", digest: str) -> None:
+    """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
+    if tracking.recorded(digest, SWEEPS):
+        return
+    sections = {key: value for key, value in params.flat().items() if not key.startswith("evaluate.")}
+    given = {**sections, "variant": variant}
+    tags = {"stage": "sweep", "sweep": name, "variant": variant}
+    with tracking.start(f"{name} {variant}", tags, SWEEPS) as run:
+        run.params(given)
+        run.metrics({key: list(enumerate(values.mean(axis=0), first)) for key, first, values in _steps(outcome)})
+        run.metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
+        for at, seed in enumerate(params.train.seeds):
+            curves = {key: list(enumerate(values[at], first)) for key, first, values in _steps(outcome)}
+            own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
+            run.child(f"{name} {variant} seed {seed}", own, curves)
+        run.tags({OUTPUTS_TAG: digest})
+
+
+def log_sweep(name: str, grid: dict[str, list[str]], folder: Path, *, own: bool) -> None:
+    """Log a sweep's table, answer and figure: in the run that `mlflow run` has started, or in one of its `own`."""
+    tags = {
+        "stage": "sweep",
+        "sweep": name,
+        "mlflow.note.content": "The points are the runs with the same tag `sweep`.",
+    }
+    with tracking.start(f"{name} summary", tags, SWEEPS if own else None) as run:
+        run.params({f"grid.{key}": ",".join(values) for key, values in grid.items()})
+        run.files([folder / file for file in ("table.csv", "answer.md", "accuracy.png")], "results")
+
+
+def _steps(outcome: "Outcome") -> list[tuple[str, int, Floats]]:
+    """Curves [seeds, epochs] by metric, with their first epoch."""
+    return [
+        ("train/loss", 1, outcome.train_loss),
+        ("validation/loss", 0, outcome.validation_loss),
+        ("validation/accuracy", 0, outcome.validation_accuracy),
+    ]

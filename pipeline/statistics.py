@@ -51,8 +51,8 @@ def compare(batchnorm: Floats, plain: Floats, confidence: float, resamples: int)
         pairs=len(differences),
         batchnorm_mean=_mean(batchnorm),
         plain_mean=_mean(plain),
-        difference=_bootstrap(differences, confidence, resamples),
-        superiority=_bootstrap((np.sign(differences) + 1) / 2, confidence, resamples),
+        difference=interval(differences, confidence, resamples),
+        superiority=interval((np.sign(differences) + 1) / 2, confidence, resamples),
     )
 
 
@@ -60,7 +60,8 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _bootstrap(values: Floats, confidence: float, resamples: int) -> Interval:
+def interval(values: Floats, confidence: float, resamples: int) -> Interval:
+    """Return the mean of values [count] with its percentile bootstrap interval, from a fixed random state."""
     if len(values) < 2:
         return Interval(_mean(values), float("nan"), float("nan"))
     found = stats.bootstrap(

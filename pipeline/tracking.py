@@ -53,16 +53,13 @@ class Run:
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters that are not None; one that the run has (`mlflow run` logs what it was given) stays."""
         known = self.client.get_run(self.run_id).data.params
-        given = {name: value for name, value in values.items() if value is not None and name not in known}
-        entities = [Param(name, _text(value)) for name, value in given.items()]
-        self.client.log_batch(self.run_id, params=entities)
+        given = {name: value for name, value in values.items() if name not in known}
+        self.client.log_batch(self.run_id, params=_params(given))
 
     def metrics(self, values: Mapping[str, Points]) -> None:
         """Log points (step, value) of every metric, in as few requests as possible."""
-        now = int(time.time() * 1000)
-        entities = [Metric(name, float(value), now, step) for name, at in values.items() for step, value in at]
-        for start in range(0, len(entities), BATCH):
-            self.client.log_batch(self.run_id, metrics=entities[start : start + BATCH])
+        for batch in self._batches(values):
+            self.client.log_batch(self.run_id, metrics=batch)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
@@ -119,48 +116,60 @@ class Run:
         for name, value in metrics.items():
             self.client.log_metric(self.run_id, name, value, model_id=logged.model_id)
 
-    @contextlib.contextmanager
-    def child(self, name: str) -> Iterator["Run"]:
-        """Start a nested run."""
+    def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Points]) -> "Run":
+        """Log a nested run, whole."""
         tags = {**self.common_tags, MLFLOW_PARENT_RUN_ID: self.run_id}
         started = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         with _ended(Run(self.client, started.info.run_id, self.experiment_id, self.common_tags)) as run:
-            yield run
+            first, *rest = run._batches(metrics)
+            self.client.log_batch(run.run_id, metrics=first, params=_params(params))
+            for batch in rest:
+                self.client.log_batch(run.run_id, metrics=batch)
+        return run
+
+    @staticmethod
+    def _batches(metrics: Mapping[str, Points]) -> list[list[Metric]]:
+        now = int(time.time() * 1000)
+        entities = [Metric(name, float(value), now, step) for name, at in metrics.items() for step, value in at]
+        return [entities[start : start + BATCH] for start in range(0, max(1, len(entities)), BATCH)]
 
 
 @contextlib.contextmanager
-def start(name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+def start(name: str, tags: Mapping[str, str], experiment: str | None = None) -> Iterator[Run]:
     """Start a run, or go on with the one that `mlflow run` has started; end it whatever happens.
+
+    With the name of an `experiment`, which is made if it is missing, always start a new one there.
 
     Raises:
         UserError: the store cannot be used.
     """
-    client, experiment = _connect()
+    client, experiment_id = _connect(experiment)
     all_tags = {**_context_tags(), **tags}
     with _store_errors():
-        if given := os.environ.get("MLFLOW_RUN_ID"):
+        given = None if experiment else os.environ.get("MLFLOW_RUN_ID")
+        if given:
             info = client.get_run(given).info
             run = Run(client, given, info.experiment_id, all_tags)
             run.tags(all_tags)
             client.update_run(given, name=f"{name} [{info.run_name}]")
         else:
             run_name = " ".join(filter(None, (name, _experiment_name())))
-            started = client.create_run(experiment, tags=all_tags, run_name=run_name)
-            run = Run(client, started.info.run_id, experiment, all_tags)
+            started = client.create_run(experiment_id, tags=all_tags, run_name=run_name)
+            run = Run(client, started.info.run_id, experiment_id, all_tags)
     with _ended(run), _store_errors():
         yield run
 
 
-def recorded(outputs_digest: str) -> bool:
-    """Return whether the store has a finished run of a stage with these outputs.
+def recorded(outputs_digest: str, experiment: str | None = None) -> bool:
+    """Return whether the store has a finished run with these outputs.
 
     Raises:
         UserError: the store cannot be used.
     """
-    client, experiment = _connect()
+    client, experiment_id = _connect(experiment)
     with _store_errors():
         query = f"tags.`{OUTPUTS_TAG}` = '{outputs_digest}' and attributes.status = 'FINISHED'"
-        return bool(client.search_runs([experiment], query, ViewType.ACTIVE_ONLY, max_results=1))
+        return bool(client.search_runs([experiment_id], query, ViewType.ACTIVE_ONLY, max_results=1))
 
 
 def uri() -> str:
@@ -172,13 +181,13 @@ def _root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd())
 
 
-def _connect() -> tuple[mlflow.MlflowClient, str]:
+def _connect(named: str | None = None) -> tuple[mlflow.MlflowClient, str]:
     """Return a client and the experiment. The store puts artifacts beside the folder it is first opened in."""
     with _store_errors(), contextlib.chdir(_root()):
         mlflow.set_tracking_uri(uri())
         client = mlflow.MlflowClient()
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_ID")
-        if not experiment and (name := os.environ.get("MLFLOW_EXPERIMENT_NAME")):
+        experiment = None if named else os.environ.get("MLFLOW_EXPERIMENT_ID")
+        if not experiment and (name := named or os.environ.get("MLFLOW_EXPERIMENT_NAME")):
             found = client.get_experiment_by_name(name)
             experiment = found.experiment_id if found else client.create_experiment(name)
         return client, client.get_experiment(experiment or DEFAULT_EXPERIMENT).experiment_id
@@ -232,6 +241,10 @@ def _git(*arguments: str) -> str:
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _params(values: Mapping[str, Any]) -> list[Param]:
+    return [Param(name, _text(value)) for name, value in values.items() if value is not None]
 
 
 def _text(value: Any) -> str:

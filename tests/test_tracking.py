@@ -90,13 +90,37 @@ def test_a_parameter_that_mlflow_run_logged_is_left_alone(
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")]
 )
-def test_a_run_and_its_children_end(store: mlflow.MlflowClient, error: type[BaseException], status: str) -> None:
-    with pytest.raises(error), tracking.start("parent", {}) as run, run.child("seed 3") as child:
+def test_a_run_ends(store: mlflow.MlflowClient, error: type[BaseException], status: str) -> None:
+    with pytest.raises(error), tracking.start("parent", {}) as run:
         raise error
     assert stored(store, run).info.status == status
-    assert stored(store, child).info.status == status
-    assert stored(store, child).data.tags["mlflow.parentRunId"] == run.run_id
-    assert stored(store, child).info.run_name == "seed 3"
+
+
+def test_a_child_is_logged_whole(store: mlflow.MlflowClient) -> None:
+    points = [(step, float(step)) for step in range(1500)]
+    with tracking.start("parent", {"sweep": "s"}) as run:
+        child = run.child("seed 3", {"seed": 3, "data.directory": None}, {"train/loss": points})
+        bare = run.child("seed 4", {"seed": 4}, {})
+    found = stored(store, child)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "seed 3"
+    assert found.data.params == {"seed": "3"}
+    assert found.data.tags["mlflow.parentRunId"] == run.run_id
+    assert found.data.tags["sweep"] == "s"
+    history = store.get_metric_history(child.run_id, "train/loss")
+    assert [(point.step, point.value) for point in history] == points
+    assert stored(store, bare).data.params == {"seed": "4"}
+
+
+def test_an_experiment_of_its_own(store: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = store.create_run("0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", started.info.run_id)
+    with tracking.start("point", {tracking.OUTPUTS_TAG: "d2"}, "sweeps") as run:
+        pass
+    assert run.run_id != started.info.run_id
+    assert store.get_experiment(run.experiment_id).name == "sweeps"
+    assert tracking.recorded("d2", "sweeps")
+    assert not tracking.recorded("d2")
 
 
 def test_sigterm_ends_a_run_as_killed(store: mlflow.MlflowClient) -> None:

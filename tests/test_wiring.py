@@ -11,7 +11,7 @@ import pytest
 from closure import ROOT, closure, imports, path_of, running
 from ruamel.yaml import YAML
 
-from pipeline import idx, layout, outputs
+from pipeline import grid, idx, layout, outputs, studies
 from pipeline.cli import main
 from pipeline.params import VARIANTS, Params, load
 
@@ -36,6 +36,26 @@ DVC = read_yaml("dvc.yaml")["stages"]
 def test_a_stage_depends_on_the_modules_it_imports(stage: str) -> None:
     modules = {str(path.relative_to(ROOT)) for name in closure(f"pipeline.stages.{stage}") if (path := path_of(name))}
     assert {dep for dep in names(DVC[stage]["deps"]) if dep.endswith(".py")} == modules
+
+
+STUDIES = sorted(path.parent.name for path in (ROOT / "studies").glob("*/dvc.yaml"))
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_is_wired(study: str) -> None:
+    (stage,) = read_yaml(f"studies/{study}/dvc.yaml")["stages"].values()
+    assert stage["cmd"] == f"python -m pipeline sweep --study studies/{study}"
+    modules = {
+        str(path.relative_to(ROOT))
+        for name in closure("pipeline.stages.sweep") | closure("pipeline.studies")
+        if (path := path_of(name))
+    }
+    assert {dep for dep in names(stage["deps"]) if dep.endswith(".py")} == modules
+    assert names(stage["outs"]) == {f"studies/{study}/results"}
+    settings = studies.read(ROOT / "studies" / study)
+    assert grid.points(ROOT / "params.yaml", settings.overrides, grid.read(settings.grid))
+    assert f"]({study}/README.md)" in (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
+    assert "results/accuracy.png" in (ROOT / "studies" / study / "README.md").read_text(encoding="utf-8")
 
 
 def test_stages_commands_and_files_share_a_word() -> None:
@@ -113,7 +133,7 @@ def test_mlproject_runs_commands_that_exist() -> None:
         assert module == "pipeline"
         known = {option for parameter in main.commands[command].params for option in parameter.opts}
         assert {option for option in options if option.startswith("--")} <= known
-        assert set(entry.get("parameters", {})) <= {"batchnorm"}
+        assert set(entry.get("parameters", {})) <= {"batchnorm", "grid"}
     environment = read_yaml(project["python_env"])
     assert environment == {"dependencies": ["-r requirements.txt"]}
 
@@ -121,13 +141,13 @@ def test_mlproject_runs_commands_that_exist() -> None:
 # Who may import whom: a module may import those above it, never those below it.
 LAYERS = (
     {"errors", "layout", "view"},
-    {"files", "idx", "params"},
-    {"data", "wheel", "outputs"},
+    {"files", "idx", "params", "studies"},
+    {"data", "wheel", "outputs", "grid"},
     {"sources", "model"},
     {"fit"},
-    {"activations", "statistics", "serving"},
+    {"activations", "statistics", "serving", "populations"},
     {"figures", "tracking"},
-    {"answer"},
+    {"answer", "sweep"},
     {"records", "stages"},
     {"cli"},
     {"__main__"},
@@ -142,7 +162,7 @@ def test_arrows_point_one_way() -> None:
             continue
         below = {name.split(".")[1] for name in imports(f"pipeline.{module}") if "." in name} - {module}
         assert [name for name in below if height[name] >= height[module]] == [], module
-    for stage in STAGES:
+    for stage in (*STAGES, "sweep"):
         others = {name for name in imports(f"pipeline.stages.{stage}") if name.startswith("pipeline.stages.")}
         assert others == set(), "stages know nothing of each other"
 
@@ -221,7 +241,7 @@ def test_readme_names_commands_and_parameters_that_exist() -> None:
     text = "\n".join(code(README))
     commands = set(re.findall(r"python -m pipeline ([a-z]+)", text))
     assert commands <= set(main.commands)
-    known = {part for name in PARAMS.flat() for part in (name, name.split(".")[1])} | {"batchnorm"}
+    known = {part for name in PARAMS.flat() for part in (name, name.split(".")[1])} | {"batchnorm", "grid"}
     assert set(re.findall(r"-P ([\w.]+)=", text)) <= known
     assert set(re.findall(r"-S ([\w.]+)=", text)) <= set(PARAMS.flat())
 

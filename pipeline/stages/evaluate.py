@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline import activations, answer, data, figures, files, outputs
 from pipeline.data import CLASSES, Examples
 from pipeline.errors import UserError
-from pipeline.fit import member_losses, prepare
+from pipeline.fit import predict, prepare, score
 from pipeline.model import restore
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
@@ -82,13 +82,12 @@ def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.flo
     for member in range(len(params.train.seeds)):
         one = {name: array[member : member + 1] for name, array in weights.items()}
         network = restore(params.model, variant == "batchnorm", one).to(test.images.device)
-        batches = torch.split(test.images, params.train.validation_batch_size)
-        logits = torch.cat([network(images) for images in batches], dim=1)
+        logits = predict(network, test.images, params.train.validation_batch_size)
+        scores = score(logits, test.labels)
         network(test.images[params.evaluate.digit : params.evaluate.digit + 1], keep)
-        predicted = logits[0].argmax(1)
-        accuracy.append((predicted == test.labels).double().mean().item())
-        loss.append(member_losses(logits, test.labels[None]).item())
-        pairs = (test.labels * CLASSES + predicted).bincount(minlength=CLASSES**2)
+        accuracy.append(scores["accuracy"].item())
+        loss.append(scores["loss"].item())
+        pairs = (test.labels * CLASSES + logits[0].argmax(1)).bincount(minlength=CLASSES**2)
         confusion.append(pairs.view(CLASSES, CLASSES).cpu().numpy())
     return Tested(np.array(accuracy), np.array(loss), np.array(confusion), torch.stack(seen).double().cpu().numpy())
 

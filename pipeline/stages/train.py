@@ -8,7 +8,6 @@ from tqdm import tqdm
 
 from pipeline import activations, data, outputs
 from pipeline.data import Split
-from pipeline.errors import UserError
 from pipeline.fit import Population, fit, prepare
 from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
@@ -21,12 +20,8 @@ def read(params: Params, variant: Variant, images: Path) -> Split:
         UserError: it cannot, or the images are missing or damaged.
     """
     split = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads))
-    batch = params.train.batch_size
-    if variant == "batchnorm" and (len(split.train) % batch == 1 or batch == 1):
-        raise UserError(
-            f"train.batch_size = {batch}: leaves a batch of a single image, which Batch Normalization cannot "
-            "normalise; choose another size"
-        )
+    if variant == "batchnorm":
+        data.check_batches(split, params.train.batch_size)
     return split
 
 

@@ -1,0 +1,108 @@
+"""Grids of parameters: `train.lr=log(1e-4,1,9)` and the like, to the points that they span."""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import UserError
+from pipeline.params import Params, load
+
+RANGE = re.compile(r"(log|lin)\(([^,()]+),([^,()]+),([^,()]+)\)")
+# What every point of a grid has in common: the images, the pairs of a point, and how points are compared.
+FIXED = ("data.", "train.seeds", "evaluate.")
+
+LARGE = 10_000  # trainings above which a sweep must be confirmed
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a grid: its own values by dotted name, as text, and all parameters there."""
+
+    values: dict[str, str]
+    params: Params
+
+
+def read(specifications: Sequence[str]) -> dict[str, list[str]]:
+    """Read `KEY=VALUES` to the values, as YAML text, of every key.
+
+    VALUES are separated by commas (lists in brackets), or a range `log(FIRST,LAST,COUNT)` or `lin(…)`, both ends
+    included.
+
+    Raises:
+        UserError: a specification is not of this form, has no values, or names a key again.
+    """
+    grid: dict[str, list[str]] = {}
+    for specification in specifications:
+        key, equals, text = specification.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"grid {specification!r}: expected KEY=VALUES, such as train.lr=0.01,0.1")
+        if key in grid:
+            raise UserError(f"grid {key}: given twice")
+        grid[key] = _values(key, text.strip())
+    if not grid:
+        raise UserError("grid: no key to vary; give --grid KEY=VALUES, such as --grid train.lr=0.01,0.1")
+    return grid
+
+
+def points(path: Path, overrides: Mapping[str, str], grid: Mapping[str, Sequence[str]]) -> list[Point]:
+    """All combinations of the grid's values over a params file with overrides, the last key varying fastest.
+
+    Raises:
+        UserError: a key or a value is not allowed, or the key is one that all points share.
+    """
+    known = load(path, overrides).flat()
+    names = {key: _full(key, known) for key in grid}
+    combinations = itertools.product(*grid.values())
+    values = [dict(zip(names.values(), combination, strict=True)) for combination in combinations]
+    return [Point(one, load(path, {**overrides, **one})) for one in values]
+
+
+def name(grid: Mapping[str, Sequence[str]]) -> str:
+    """A name for a sweep: its keys, and a digest that tells other values apart."""
+    digest = hashlib.sha256(json.dumps(grid, sort_keys=True).encode()).hexdigest()
+    return "-".join([*(key.split(".")[-1] for key in grid), digest[:6]])
+
+
+def _full(key: str, known: Mapping[str, Any]) -> str:
+    found = [name for name in known if key in (name, name.split(".")[1])]
+    if len(found) != 1:
+        raise UserError(f"grid {key}: {'ambiguous' if found else 'not a parameter'}; choose from {', '.join(known)}")
+    if found[0].startswith(FIXED):
+        raise UserError(f"grid {found[0]}: all points share the images, the seeds and how they are evaluated")
+    return found[0]
+
+
+def _values(key: str, text: str) -> list[str]:
+    if text.startswith(("log", "lin")):
+        return _range(key, text)
+    try:
+        values = YAML(typ="safe", pure=True).load(f"[{text}]")
+    except (YAMLError, ValueError) as error:
+        raise UserError(f"grid {key}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+    if not values or None in values:
+        raise UserError(f"grid {key}={text}: empty; give at least one value")
+    return [str(value) for value in values]
+
+
+def _range(key: str, text: str) -> list[str]:
+    form = RANGE.fullmatch(text)
+    try:
+        if not form:
+            raise ValueError
+        first, last, count = float(form[2]), float(form[3]), int(form[4])
+        if count < 1 or not np.isfinite([first, last]).all() or (form[1] == "log" and min(first, last) <= 0):
+            raise ValueError
+    except ValueError:
+        allowed = "log(FIRST,LAST,COUNT) has positive ends, lin(…) any, and COUNT is 1 or more"
+        raise UserError(f"grid {key}={text}: not a range; {allowed}") from None
+    spaced = np.geomspace if form[1] == "log" else np.linspace
+    return [f"{value:.6g}" for value in spaced(first, last, count)]

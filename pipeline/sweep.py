@@ -1,0 +1,118 @@
+"""What a sweep found: the table of its points, the best of each variant, and the answer in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.figures import LABELS
+from pipeline.grid import Point
+from pipeline.outputs import Floats
+from pipeline.params import VARIANTS, Evaluate, Variant
+from pipeline.populations import Outcome
+from pipeline.statistics import Comparison, Interval, compare, interval
+
+
+@dataclass(frozen=True)
+class Result:
+    """One point of the grid with the outcome of each variant."""
+
+    point: Point
+    outcomes: Mapping[Variant, Outcome]
+
+    def final(self, variant: Variant) -> Floats:
+        """Validation accuracy [seeds] after the last epoch."""
+        return self.outcomes[variant].validation_accuracy[:, -1]
+
+    def mean(self, variant: Variant, settings: Evaluate) -> Interval:
+        """Mean validation accuracy over the seeds."""
+        return interval(self.final(variant), settings.confidence, settings.resamples)
+
+    def difference(self, settings: Evaluate) -> Comparison:
+        """The variants' validation accuracies, compared seed by seed."""
+        return compare(self.final("batchnorm"), self.final("plain"), settings.confidence, settings.resamples)
+
+
+def best(results: Sequence[Result], variant: Variant) -> Result:
+    """The point with the greatest mean validation accuracy; of equals, the first."""
+    return max(results, key=lambda result: float(result.final(variant).mean()))
+
+
+def table(results: Sequence[Result], settings: Evaluate) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: a point's values; each variant's accuracy, interval and divergences; their difference."""
+    keys = list(results[0].point.values)
+    header = [*keys]
+    for variant in VARIANTS:
+        header += [f"{variant}_{what}" for what in ("accuracy", "low", "high", "diverged")]
+    header += ["difference", "difference_low", "difference_high", "pairs"]
+    rows = []
+    for result in results:
+        row = [result.point.values[key] for key in keys]
+        for variant in VARIANTS:
+            mean = result.mean(variant, settings)
+            row += [*map(_number, (mean.value, mean.low, mean.high)), str(_diverged(result.outcomes[variant]))]
+        found = result.difference(settings)
+        row += [*map(_number, (found.difference.value, found.difference.low, found.difference.high)), str(found.pairs)]
+        rows.append(row)
+    return header, rows
+
+
+def answer(results: Sequence[Result], settings: Evaluate, holdout: int) -> str:
+    """The sweep in words: Markdown made from its numbers."""
+    header, rows = table(results, settings)
+    where = f"{holdout} held-out training images" if holdout else "the test images"
+    lines = [
+        f"Accuracy on {where} after the last epoch, means over seeds with {100 * settings.confidence:g} % bootstrap "
+        "intervals; differences are Batch Normalization minus plain, pair by pair.",
+        "",
+        f"| {' | '.join(header)} |",
+        f"|{' --- |' * len(header)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+        *_best(results, settings, holdout),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _best(results: Sequence[Result], settings: Evaluate, holdout: int) -> list[str]:
+    if not holdout:
+        return [
+            "No best point is chosen: the accuracies are the test images', and choosing needs held-out training "
+            "images (data.holdout above 0)."
+        ]
+    chosen = {variant: best(results, variant) for variant in VARIANTS}
+    lines = [
+        "The best point of each variant was chosen on the held-out images, then evaluated once on the test images:",
+        "",
+    ]
+    for variant, result in chosen.items():
+        tested = interval(result.outcomes[variant].test_accuracy, settings.confidence, settings.resamples)
+        lines.append(f"- {LABELS[variant]}: {_where(result.point)}; test accuracy {_spread(tested)}.")
+    found = compare_best(chosen, settings)
+    verdict = "" if found.difference.excludes(0) else " No difference is shown."
+    lines += ["", f"Difference at the two best points, over {found.pairs} pairs: {_spread(found.difference)}.{verdict}"]
+    return lines
+
+
+def compare_best(chosen: Mapping[Variant, Result], settings: Evaluate) -> Comparison:
+    """The test accuracies of the two best points, compared seed by seed."""
+    tested = {variant: result.outcomes[variant].test_accuracy for variant, result in chosen.items()}
+    return compare(tested["batchnorm"], tested["plain"], settings.confidence, settings.resamples)
+
+
+def _where(point: Point) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in point.values.items())
+
+
+def _diverged(outcome: Outcome) -> int:
+    return int(np.count_nonzero(outcome.diverged_at))
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if np.isfinite(value) else ""
+
+
+def _spread(interval: Interval) -> str:
+    value, low, high = (_number(number) for number in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]" if low else value
