@@ -32,12 +32,11 @@ lock: $(BIN)/.ready ## compile the locks anew from requirements*.in
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements.in -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-dev.in -o requirements-dev.txt
 
-$(BIN)/python:
+# Made anew whenever uv is not there yet, so that an interrupted start is no lasting harm.
+$(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12")'
 	@echo "Making the environment .venv with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv .venv
-
-$(BIN)/uv: | $(BIN)/python
+	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(sed -nE 's/^(uv==[^ ]+).*/\1/p' requirements.txt)"
 
 $(BIN)/.ready: requirements.txt | $(BIN)/uv

@@ -47,12 +47,12 @@ class Scale:
         return np.sinh(even) if self.asinh else even
 
     def count(self, values: Tensor) -> Tensor:
-        """Histogram [members, BINS] of values [members, batch, units]."""
+        """Histogram [members, BINS] of values [members, batch, units]; what is not a number is left out."""
         members = len(values)
         bent = values.asinh() if self.asinh else values
-        index = (bent - self.low).mul_(BINS / (self.high - self.low)).clamp_(0, BINS - 1).nan_to_num_(0).long()
-        index += torch.arange(members, device=values.device).view(-1, 1, 1) * BINS
-        return index.flatten().bincount(minlength=members * BINS).view(members, BINS)
+        index = (bent - self.low).mul_(BINS / (self.high - self.low)).clamp_(0, BINS - 1).nan_to_num_(BINS).long()
+        index += torch.arange(members, device=values.device).view(-1, 1, 1) * (BINS + 1)
+        return index.flatten().bincount(minlength=members * (BINS + 1)).view(members, BINS + 1)[:, :BINS]
 
 
 def scale(tensor: str, activation: str) -> Scale:

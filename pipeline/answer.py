@@ -31,7 +31,7 @@ def text(params: Params, compared: Mapping[str, Comparison], histories: Mapping[
     """Return the written answer."""
     confidence = f"{100 * params.evaluate.confidence:g} %"
     rows = [
-        f"| {OUTCOMES[name].rstrip(',')} | {c.pairs} | {c.plain_mean:.4f} | {c.batchnorm_mean:.4f} | "
+        f"| {OUTCOMES[name].rstrip(',')} | {c.pairs} | {_number(c.plain_mean)} | {_number(c.batchnorm_mean)} | "
         f"{_interval(c.difference)} | {_interval(c.superiority, digits=2, sign='')} |"
         for name, c in compared.items()
     ]
@@ -71,10 +71,15 @@ def headline(params: Params, accuracy: Comparison) -> str:
     train, size = params.train, "-".join(str(units) for units in (784, *params.model.hidden, 10))
     setting = (
         f"With {OPTIMIZERS[train.optimizer]} at learning rate {train.lr:g}, batches of {train.batch_size} and "
-        f"{train.epochs} epochs, the {size} {params.model.activation} network reaches a mean test accuracy of "
-        f"{accuracy.batchnorm_mean:.4f} with Batch Normalization and {accuracy.plain_mean:.4f} without"
+        f"{train.epochs} epoch{'s' * (train.epochs != 1)}, the {size} {params.model.activation} network reaches "
+        "a mean test accuracy of "
+        f"{_number(accuracy.batchnorm_mean)} with Batch Normalization and {_number(accuracy.plain_mean)} without"
     )
     return f"{setting}: {_finding(accuracy)}."
+
+
+def _number(value: float, digits: int = 4, sign: str = "") -> str:
+    return f"{value:{sign}.{digits}f}" if math.isfinite(value) else "–"
 
 
 def _finding(comparison: Comparison) -> str:
@@ -99,7 +104,7 @@ def _interval(interval: Interval, digits: int = 4, sign: str = "+", *, absolute:
     numbers = [interval.value, interval.low, interval.high]
     if absolute:
         numbers = [abs(interval.value), *sorted((abs(interval.low), abs(interval.high)))]
-    value, low, high = (f"{number:{sign}.{digits}f}" for number in numbers)
+    value, low, high = (_number(number, digits, sign) for number in numbers)
     return value if math.isnan(interval.low) else f"{value} [{low}, {high}]"
 
 

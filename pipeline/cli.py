@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # bound on it costs nothing on an idle one. It is read when PyTorch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+NAME = re.compile(r"[A-Za-z0-9_-]+")
 OVERRIDES: dict[str, Any] = {"ignore_unknown_options": True}
 
 
@@ -108,7 +110,8 @@ def train(variant: Variant, overrides: dict[str, str]) -> None:
     python -m pipeline train batchnorm
     python -m pipeline train plain --lr 0.01 --seeds 0,1
     """
-    _train(load(layout.PARAMS, overrides), variant, layout.RUNS / variant)
+    params = load(layout.PARAMS, overrides)
+    _train(params, variant, _images(params), layout.RUNS / variant)
 
 
 @main.command(context_settings=OVERRIDES)
@@ -148,13 +151,16 @@ def run(batchnorm: str, overrides: dict[str, str]) -> None:
     params = load(layout.PARAMS, overrides)
     from pipeline.stages.download import download as fetch
 
-    fetch(params.data, _images(params))
     with _scratch() as folder:
-        _train(params, "batchnorm" if batchnorm.lower() == "true" else "plain", folder)
+        # Images of one's own may be others than those that DVC holds.
+        images = folder / "images" if params.data.dataset == "custom" else _images(params)
+        fetch(params.data, images)
+        _train(params, "batchnorm" if batchnorm.lower() == "true" else "plain", images, folder / "training")
 
 
 @main.command(context_settings=OVERRIDES)
 @click.option("--grid", "grid_texts", multiple=True, metavar="KEY=VALUES", help="A key to vary; may be given again.")
+@click.option("--grids", metavar="TEXT", help="Several KEY=VALUES with spaces between them, for `mlflow run`.")
 @click.option("--study", type=click.Path(path_type=Path), help="A folder whose params.yaml holds `grid` and `set`.")
 @click.option("--name", help="The sweep's name in MLflow and below sweeps/; by default made from its grid.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and an estimate, and do nothing.")
@@ -162,6 +168,7 @@ def run(batchnorm: str, overrides: dict[str, str]) -> None:
 @_with_overrides
 def sweep(
     grid_texts: tuple[str, ...],
+    grids: str | None,
     study: Path | None,
     name: str | None,
     dry_run: bool,
@@ -181,12 +188,14 @@ def sweep(
         settings = studies.read(study)
         name, overrides = name or settings.name, {**settings.overrides, **overrides}
         grid_texts = (*settings.grid, *grid_texts)
-    values = grid.read([part for text in grid_texts for part in text.split()])
+    values = grid.read([*grid_texts, *(grids or "").split()])
     points = grid.points(layout.PARAMS, overrides, values)
     params = load(layout.PARAMS, overrides)
     trainings = len(points) * len(VARIANTS) * len(params.train.seeds)
     if trainings > grid.LARGE and not yes:
         raise UserError(f"the grid has {trainings} trainings, more than {grid.LARGE}; give --yes if it is meant")
+    if name and not NAME.fullmatch(name):
+        raise UserError(f"name = {name}: should be letters, digits, '-' and '_'")
     folder = layout.SWEEPS / (name or grid.name(values))
     _sweep(params, points, values, folder, study / "results" if study else folder, dry_run=dry_run)
 
@@ -213,12 +222,11 @@ def track() -> None:
     files.write(layout.TRACKED, as_json({record.stage: record.digest() for record in stages}))
 
 
-def _train(params: Params, variant: Variant, folder: Path) -> None:
-    images = _images(params)
+def _train(params: Params, variant: Variant, images: Path, folder: Path) -> None:
     from pipeline.stages.train import read
     from pipeline.stages.train import train as fit
 
-    split = read(params, variant, images)
+    split = read(params, images)
     from pipeline import records
 
     _tracked(records.train(params, variant, images, folder), lambda: fit(params, variant, split, folder))
@@ -274,7 +282,8 @@ def _tracked(record: "Record", work: Callable[[], None], *, restored: bool = Fal
     """Do a stage's work inside a run of MLflow."""
     from pipeline import tracking
 
-    with tracking.start(record.stage, {"restored": "true"} if restored else {}) as run:
+    tags = {"restored": "true", "dvc.stage": record.stage} if restored else {}
+    with tracking.start(record.stage, tags) as run:
         record.begin(run)
         work()
         record.finish(run)

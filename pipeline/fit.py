@@ -16,6 +16,7 @@ from pipeline.params import Model, Train, Variant
 # Members computed together, times images per batch. Above this the batches no longer fit the processor's
 # caches and members are faster one after another; below it, one product for all members is (`make bench`).
 ROWS_AT_ONCE = 4000
+MEMBERS_AT_ONCE = 16  # bounds memory where batches are small
 
 Measure = Callable[[Perceptron], Mapping[str, Tensor]]
 
@@ -35,7 +36,7 @@ class Population:
 
     def parts(self) -> Iterator["Population"]:
         """Split into populations small enough to compute at once."""
-        size = max(1, ROWS_AT_ONCE // self.train.batch_size)
+        size = max(1, min(MEMBERS_AT_ONCE, ROWS_AT_ONCE // self.train.batch_size))
         for start in range(0, len(self.seeds), size):
             yield Population(self.variant, self.model, self.train, self.seeds[start : start + size])
 

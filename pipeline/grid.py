@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
-from pipeline.params import Params, load
+from pipeline.params import Params, load, parse
 
 RANGE = re.compile(r"(log|lin)\(([^,()]+),([^,()]+),([^,()]+)\)")
 # What every point of a grid has in common: the images, the pairs of a point, and how points are compared.
@@ -61,6 +59,9 @@ def points(path: Path, overrides: Mapping[str, str], grid: Mapping[str, Sequence
     """
     known = load(path, overrides).flat()
     names = {key: _full(key, known) for key in grid}
+    twice = [name for name in names.values() if list(names.values()).count(name) > 1]
+    if twice:
+        raise UserError(f"grid {twice[0]}: given twice")
     combinations = itertools.product(*grid.values())
     values = [dict(zip(names.values(), combination, strict=True)) for combination in combinations]
     return [Point(one, load(path, {**overrides, **one})) for one in values]
@@ -85,11 +86,11 @@ def _values(key: str, text: str) -> list[str]:
     if text.startswith(("log", "lin")):
         return _range(key, text)
     try:
-        values = YAML(typ="safe", pure=True).load(f"[{text}]")
-    except (YAMLError, ValueError) as error:
+        values = parse(f"[{text}]")
+    except ValueError as error:
         raise UserError(f"grid {key}: cannot be read: {' '.join(str(error).split())[:200]}") from None
     if not values or None in values:
-        raise UserError(f"grid {key}={text}: empty; give at least one value")
+        raise UserError(f"grid {key}={text}: a value is empty")
     return [str(value) for value in values]
 
 
@@ -99,10 +100,14 @@ def _range(key: str, text: str) -> list[str]:
         if not form:
             raise ValueError
         first, last, count = float(form[2]), float(form[3]), int(form[4])
-        if count < 1 or not np.isfinite([first, last]).all() or (form[1] == "log" and min(first, last) <= 0):
+        if (
+            not 1 <= count <= LARGE
+            or not np.isfinite([first, last, last - first]).all()
+            or (form[1] == "log" and min(first, last) <= 0)
+        ):
             raise ValueError
     except ValueError:
-        allowed = "log(FIRST,LAST,COUNT) has positive ends, lin(…) any, and COUNT is 1 or more"
+        allowed = "log(FIRST,LAST,COUNT) has positive ends, lin(…) any, and COUNT is 1 to 10,000"
         raise UserError(f"grid {key}={text}: not a range; {allowed}") from None
     spaced = np.geomspace if form[1] == "log" else np.linspace
     return [f"{value:.6g}" for value in spaced(first, last, count)]

@@ -7,4 +7,4 @@ DATA = Path("data")
 RUNS = Path("runs")
 RESULTS = Path("results")
 SWEEPS = Path("sweeps")
-TRACKED = RUNS / "tracked.json"
+TRACKED = Path("mlruns/tracked.json")  # beside the embedded store, to go when that goes

@@ -7,6 +7,7 @@ validation_loss.csv     epoch, mean, one column per seed; epoch 0 is before trai
 validation_accuracy.csv likewise
 moments.csv             epoch, seed, layer, tensor, mean, std, saturated
 metrics.json            the final values, over seeds
+settings.json           the parameters that it was trained with
 timing.json             wall seconds; apart, because it alone differs between equal trainings
 """
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from pipeline import files
 from pipeline.errors import UserError
+from pipeline.params import Params
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds, which those who only read can save
     from pipeline.fit import Trained
@@ -37,6 +39,7 @@ FILES = (
     "validation_accuracy.csv",
     "moments.csv",
     "metrics.json",
+    "settings.json",
 )
 MOMENTS = ("mean", "std", "saturated")
 
@@ -124,6 +127,34 @@ def _check_shapes(history: History) -> None:
         raise ValueError("files of different lengths")
     if history.epochs < 1 or history.train_loss.shape[1] % history.epochs:
         raise ValueError("rows are missing")
+
+
+def write_settings(folder: Path, params: Params) -> None:
+    """Write the parameters of a training."""
+    files.write(folder / "settings.json", as_json(_settings(params)))
+
+
+def check_settings(folder: Path, params: Params) -> None:
+    """Check that a training was made with these parameters.
+
+    Raises:
+        UserError: it was not; names the parameters that differ.
+    """
+    path, wanted = folder / "settings.json", _settings(params)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        different = [name for name, value in wanted.items() if value != found[name]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run `dvc repro`") from None
+    if different:
+        raise UserError(f"{folder}: trained with another {', '.join(different)} than asked for; run `dvc repro`")
+
+
+def _settings(params: Params) -> dict[str, Any]:
+    """What a training depends on, by dotted name."""
+    left_out = ("data.directory", "evaluate.")
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in params.flat().items()}
+    return {name: value for name, value in plain.items() if not name.startswith(left_out)}
 
 
 def read_weights(folder: Path) -> dict[str, NDArray[np.float32]]:

@@ -13,7 +13,8 @@ from pipeline.errors import UserError
 Variant = Literal["plain", "batchnorm"]
 VARIANTS: tuple[Variant, Variant] = ("plain", "batchnorm")
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Units = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -28,13 +29,13 @@ class Data(Section):
 
     dataset: Literal["mnist", "fashion_mnist", "kmnist", "custom"]
     directory: Annotated[str, Field(min_length=1)] | None
-    holdout: Annotated[int, Field(ge=0)]
+    holdout: Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class Model(Section):
     """The perceptron, without the one thing that is compared."""
 
-    hidden: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+    hidden: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)]
     activation: Literal["sigmoid", "tanh", "relu"]
     batchnorm_position: Literal["after_activation", "before_activation"]
 
@@ -47,7 +48,7 @@ class Train(Section):
     batch_size: Count
     validation_batch_size: Count
     optimizer: Literal["adam", "sgd"]
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0, le=1e6)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     device: Literal["auto", "cpu", "cuda"]
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
@@ -65,7 +66,7 @@ class Evaluate(Section):
 
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Annotated[int, Field(ge=100, le=1_000_000)]
-    digit: Annotated[int, Field(ge=0)]
+    digit: Annotated[int, Field(ge=0, lt=10_000)]
 
 
 class Params(Section):
@@ -91,7 +92,7 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Params:
         UserError: the file cannot be read, or a key or value is not allowed; names every culprit in one line.
     """
     try:
-        content = _parse(path.read_text(encoding="utf-8"))
+        content = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(_one_line(f"{path}: cannot be read: {error}")) from None
     for name, text in (overrides or {}).items():
@@ -102,7 +103,7 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Params:
         raise UserError(_one_line(f"{path.name}: {'; '.join(_explain(error))}")) from None
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
     """Read YAML 1.2, where 1e-5 is a number. Raises `ValueError`."""
     try:
         return YAML(typ="safe", pure=True).load(text)
@@ -126,7 +127,7 @@ def _override(content: Any, name: str, text: str) -> None:
     if isinstance(sections[section][key], list) and not text.lstrip().startswith("["):
         text = f"[{text}]"
     try:
-        sections[section][key] = _parse(text)
+        sections[section][key] = parse(text)
     except ValueError as error:
         raise UserError(_one_line(f"{found[0]} = {text}: {error}")) from None
 

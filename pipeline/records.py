@@ -55,8 +55,9 @@ class Record:
 
     def finish(self, run: Run) -> None:
         """Log what the stage has left."""
-        run.tags({"digest.data": sources.digest(self.images), OUTPUTS_TAG: self.digest()})
+        run.tags({"digest.data": sources.digest(self.images)})
         self.log(run)
+        run.tags({OUTPUTS_TAG: self.digest()})  # last: it says that the record is whole
 
 
 def download(params: Params, images: Path) -> Record:
@@ -194,6 +195,7 @@ SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
 
 def log_point(name: str, params: Params, variant: Variant, outcome: "Outcome", digest: str) -> None:
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
+    digest = f"{name} {digest}"  # sweeps that share a point have a run each
     if tracking.recorded(digest, SWEEPS):
         return
     sections = {key: value for key, value in params.flat().items() if not key.startswith("evaluate.")}

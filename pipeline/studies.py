@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from pipeline.errors import UserError
+from pipeline.params import parse
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,8 @@ def read(folder: Path) -> Study:
     """
     path = folder / "params.yaml"
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, YAMLError) as error:
+        content = parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(content, dict) or not {"grid"} <= set(content) <= {"grid", "set"}:
         raise UserError(f"{path}: expected the sections grid and, if anything is set, set")
@@ -44,4 +42,7 @@ def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    """Return a value as a grid and an override write it: YAML, and a list without brackets."""
+    if isinstance(value, list):
+        return ",".join(map(_text, value)) if not any(isinstance(one, list) for one in value) else str(value)[1:-1]
+    return "null" if value is None else str(value)

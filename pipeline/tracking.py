@@ -113,6 +113,7 @@ class Run:
                 signature=signature,
                 pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in packages],
             )
+        self.client.update_run(self.run_id, status="RUNNING")  # which the end of `with` has ended
         for name, value in metrics.items():
             self.client.log_metric(self.run_id, name, value, model_id=logged.model_id)
 
@@ -218,12 +219,15 @@ def _ended(run: Run) -> Iterator[Run]:
 def _context_tags() -> dict[str, str]:
     """What links a run to DVC and Git; outside a repository the commit is left out."""
     tags = {
-        MLFLOW_USER: getpass.getuser(),
         MLFLOW_SOURCE_TYPE: "LOCAL",
         MLFLOW_SOURCE_NAME: " ".join(["python -m pipeline", *sys.argv[1:]]),
     }
+    with contextlib.suppress(KeyError, OSError):  # a user without a name, as in some containers
+        tags[MLFLOW_USER] = getpass.getuser()
     if commit := _git("rev-parse", "HEAD"):
-        tags |= {MLFLOW_GIT_COMMIT: commit, "git.dirty": str(bool(_git("status", "--porcelain"))).lower()}
+        # What DVC and the stages write is no change of the project.
+        changed = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!results")
+        tags |= {MLFLOW_GIT_COMMIT: commit, "git.dirty": str(bool(changed)).lower()}
     for name in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if value := os.environ.get(name):
             tags[name.lower().replace("_", ".", 1)] = value

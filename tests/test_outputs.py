@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from pipeline import outputs
 from pipeline.errors import UserError
 from pipeline.fit import Trained
+from pipeline.params import Params
 
 SEEDS = (3, 5, 11)
 EPOCHS, ITERATIONS = 2, 8
@@ -93,8 +95,8 @@ def test_writing_again_gives_the_same_bytes_apart_from_the_time(tmp_path: Path) 
     for folder, seconds in (("a", 1.0), ("b", 2.5), ("b", 2.504)):
         outputs.write(tmp_path / folder, SEEDS, trained(), seconds)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == sorted([*outputs.FILES, "timing.json"])
-    for name in outputs.FILES:
+    assert names == sorted({*outputs.FILES, "timing.json"} - {"settings.json"})
+    for name in set(names) - {"timing.json"}:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert json.loads((tmp_path / "b" / "timing.json").read_text()) == {"seconds": 2.5}
 
@@ -196,7 +198,7 @@ def test_metrics_of_a_training_that_diverged_are_json(tmp_path: Path, value: flo
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in outputs.FILES if name not in ("weights.safetensors", "metrics.json")]
+    "name", [name for name in outputs.FILES if name not in ("weights.safetensors", "metrics.json", "settings.json")]
 )
 def test_a_missing_file_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     outputs.write(tmp_path, SEEDS, trained(), 1.0)
@@ -276,3 +278,15 @@ def test_numbers_that_json_lacks_are_null(value: float) -> None:
 
 def test_csv_is_quoted_where_it_must_be() -> None:
     assert outputs.as_csv(["a", "b"], [[1, "x,y"], [2.5, 'say "z"']]) == 'a,b\n1,"x,y"\n2.5,"say ""z"""\n'
+
+
+def test_settings_are_compared(tmp_path: Path, params: Callable[..., Params]) -> None:
+    outputs.write_settings(tmp_path, params())
+    outputs.check_settings(tmp_path, params(confidence="0.9", directory="/elsewhere"))
+    with pytest.raises(
+        UserError, match=r"trained with another model\.hidden, train\.lr than asked for; run `dvc repro`$"
+    ):
+        outputs.check_settings(tmp_path, params(lr="0.5", hidden="3"))
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(UserError, match=r"settings\.json: cannot be read \("):
+        outputs.check_settings(tmp_path, params())

@@ -55,10 +55,9 @@ def read(params: Params, images: Path, runs: Path) -> Inputs:
     test = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads)).test
     if params.evaluate.digit >= len(test):
         raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
+    for variant in VARIANTS:
+        outputs.check_settings(runs / variant, params)
     histories = {variant: outputs.read(runs / variant) for variant in VARIANTS}
-    for variant, history in histories.items():
-        if history.seeds != params.train.seeds or history.epochs != params.train.epochs:
-            raise UserError(f"{runs / variant}: trained with other seeds or epochs than params.yaml's; run `dvc repro`")
     return Inputs(test, histories, {variant: outputs.read_weights(runs / variant) for variant in VARIANTS})
 
 

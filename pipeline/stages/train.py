@@ -13,15 +13,14 @@ from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
 
 
-def read(params: Params, variant: Variant, images: Path) -> Split:
-    """Read the images in the folder `images`, and check that this variant can be trained on them.
+def read(params: Params, images: Path) -> Split:
+    """Read the images in the folder `images`, and check that both variants can be trained on them.
 
     Raises:
-        UserError: it cannot, or the images are missing or damaged.
+        UserError: they cannot, or the images are missing or damaged.
     """
     split = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads))
-    if variant == "batchnorm":
-        data.check_batches(split, params.train.batch_size)
+    data.check_batches(split, params.train.batch_size)
     return split
 
 
@@ -38,3 +37,4 @@ def train(params: Params, variant: Variant, split: Split, folder: Path) -> None:
     with tqdm(total=epochs, desc=f"train {variant}", unit="epoch", disable=None) as bar:
         trained = fit(population, split.train, measure, bar.update)
     outputs.write(folder, settings.seeds, trained, seconds=time.perf_counter() - start)
+    outputs.write_settings(folder, params)

@@ -1,0 +1,104 @@
+"""A study's params.yaml: what is read, and the one line that a wrong one gets."""
+
+from pathlib import Path
+
+import pytest
+from closure import ROOT
+from conftest import PARAMS
+
+from pipeline import grid, studies
+from pipeline.errors import UserError
+
+
+def study(tmp_path: Path, text: str) -> Path:
+    folder = tmp_path / "depth"
+    folder.mkdir()
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_study_is_its_name_its_grid_and_what_it_sets(tmp_path: Path) -> None:
+    text = """
+        set: {data.holdout: 10, hidden: [5, 4], train.lr: 1e-2}
+        grid:
+          train.lr: log(1e-4,1,9)
+          batch_size: [60, 2000]
+          model.activation: relu,tanh
+          epochs: 3
+    """
+    found = studies.read(study(tmp_path, text))
+    assert found.name == "depth"
+    assert found.grid == (
+        "train.lr=log(1e-4,1,9)",
+        "batch_size=60,2000",
+        "model.activation=relu,tanh",
+        "epochs=3",
+    )
+    assert found.overrides == {"data.holdout": "10", "hidden": "5,4", "train.lr": "0.01"}
+
+
+def test_setting_nothing_is_allowed(tmp_path: Path) -> None:
+    folder = study(tmp_path, "grid: {lr: 0.1}")
+    assert studies.read(folder) == studies.Study("depth", ("lr=0.1",), {})
+    (folder / "params.yaml").write_text("grid: {lr: 0.1}\nset:\n", encoding="utf-8")
+    assert studies.read(folder).overrides == {}
+
+
+def test_the_name_is_the_folders_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study(tmp_path, "grid: {lr: 0.1}"))
+    assert studies.read(Path()).name == "depth"
+
+
+def test_lists_in_a_list_are_values(tmp_path: Path) -> None:
+    found = studies.read(study(tmp_path, "grid: {model.hidden: [[5], [6, 7]]}"))
+    assert grid.read(found.grid) == {"model.hidden": ["[5]", "[6, 7]"]}
+
+
+def test_null_is_set_as_null(tmp_path: Path) -> None:
+    found = studies.read(study(tmp_path, "grid: {lr: 0.1}\nset: {data.directory: null}"))
+    (point,) = grid.points(PARAMS, found.overrides, grid.read(found.grid))
+    assert point.params.data.directory is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "expected the sections grid and, if anything is set, set"),
+        ("[1, 2]", "expected the sections grid and, if anything is set, set"),
+        ("grid", "expected the sections grid and, if anything is set, set"),
+        ("set: {lr: 0.1}", "expected the sections grid and, if anything is set, set"),
+        ("grid: {lr: 0.1}\ntrain: {lr: 0.1}", "expected the sections grid and, if anything is set, set"),
+        ("grid: 5", "grid = 5: should map parameters to values"),
+        ("grid: {lr: 0.1}\nset: [1]", "set = [1]: should map parameters to values"),
+        ("grid: {lr: 1", "cannot be read: "),
+        ("grid: {lr: 1, lr: 2}", "cannot be read: "),
+        ("grid: !!int x", "cannot be read: "),
+        ("grid: {lr: " + "[" * 2000, "cannot be read: "),
+    ],
+    ids=lambda text: text[:24],
+)
+def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    folder = study(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        studies.read(folder)
+    assert str(caught.value).startswith(f"{folder}/params.yaml: {words}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        studies.read(tmp_path / "nowhere")
+    assert str(caught.value).startswith(f"{tmp_path}/nowhere/params.yaml: cannot be read: ")
+    assert "No such file or directory" in str(caught.value)
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"params\.yaml: cannot be read: 'utf-8' codec") as caught:
+        studies.read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in (ROOT / "studies").glob("*/params.yaml")), ids=str)
+def test_the_projects_studies_have_points(folder: Path) -> None:
+    found = studies.read(folder)
+    points = grid.points(PARAMS, found.overrides, grid.read(found.grid))
+    assert len(points) > 1
+    assert all(point.params.data.holdout > 0 for point in points)  # else no best point could be chosen
