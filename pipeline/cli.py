@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from pipeline.grid import Point
     from pipeline.records import Record
 
-# GNU OpenMP's threads wait for each other by spinning, which on a busy machine costs eight times the time; this
-# bound on it costs nothing on an idle one. It is read when PyTorch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 OVERRIDES: dict[str, Any] = {"ignore_unknown_options": True}
 
