@@ -62,7 +62,7 @@ class Record:
 
 def download(params: Params, images: Path) -> Record:
     """Describe the run of stage `download`."""
-    given = _given(params, "data.dataset", "data.directory")
+    given = {"data.dataset": params.data.dataset, "data.directory": params.data.directory}
     paths = [images / name for name in idx.FILES]
 
     def log(run: Run) -> None:
@@ -78,7 +78,7 @@ def download(params: Params, images: Path) -> Record:
 
 def train(params: Params, variant: Variant, images: Path, folder: Path) -> Record:
     """Describe the run of stage `train` for one variant: means over seeds, and a nested run for each seed."""
-    sections = {name: value for name, value in params.flat().items() if not name.startswith("evaluate.")}
+    given = _trained_with(params, variant)
     paths = [folder / name for name in outputs.FILES]
 
     def log(run: Run) -> None:
@@ -92,14 +92,13 @@ def train(params: Params, variant: Variant, images: Path, folder: Path) -> Recor
         _log_histograms(run, params, variant, history)
         run.files([*paths, folder / "timing.json"], "training")
         for at, seed in enumerate(history.seeds):
-            own = {**sections, "variant": variant, "seed": seed}
-            run.child(f"train@{variant} seed {seed}", own, _curves(history, at))
+            run.child(f"train@{variant} seed {seed}", {**given, "seed": seed}, _curves(history, at))
 
     note = (
         f"Curves are means over {len(params.train.seeds)} seeds, which are nested runs. `model` is the first seed's. "
         "Histograms of the activations, by epoch, are the images among the model metrics."
     )
-    return Record(f"train@{variant}", note, {**sections, "variant": variant}, images, paths, log)
+    return Record(f"train@{variant}", note, given, images, paths, log)
 
 
 def evaluate(params: Params, images: Path, folder: Path) -> Record:
@@ -123,11 +122,13 @@ def evaluate(params: Params, images: Path, folder: Path) -> Record:
     return Record("evaluate", note, params.flat(), images, paths, log)
 
 
-def _given(params: Params, *names: str) -> dict[str, Any]:
-    return {name: params.flat()[name] for name in names}
+def _trained_with(params: Params, variant: Variant) -> dict[str, Any]:
+    """Return what a training depends on, by dotted name, and its variant."""
+    sections = {name: value for name, value in params.flat().items() if not name.startswith("evaluate.")}
+    return {**sections, "variant": variant}
 
 
-def _curves(history: History, member: int | None = None) -> dict[str, Points]:
+def _curves(history: "History | Outcome", member: int | None = None) -> dict[str, Points]:
     """Return one member's curves, or their means over the members."""
 
     def pick(values: Floats) -> Floats:
@@ -198,17 +199,15 @@ def log_point(name: str, params: Params, variant: Variant, outcome: "Outcome", d
     digest = f"{name} {digest}"  # sweeps that share a point have a run each
     if tracking.recorded(digest, SWEEPS):
         return
-    sections = {key: value for key, value in params.flat().items() if not key.startswith("evaluate.")}
-    given = {**sections, "variant": variant}
+    given = _trained_with(params, variant)
     tags = {"stage": "sweep", "sweep": name, "variant": variant}
     with tracking.start(f"{name} {variant}", tags, SWEEPS) as run:
         run.params(given)
-        run.metrics({key: list(enumerate(values.mean(axis=0), first)) for key, first, values in _steps(outcome)})
+        run.metrics(_curves(outcome))
         run.metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
         for at, seed in enumerate(params.train.seeds):
-            curves = {key: list(enumerate(values[at], first)) for key, first, values in _steps(outcome)}
             own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
-            run.child(f"{name} {variant} seed {seed}", own, curves)
+            run.child(f"{name} {variant} seed {seed}", own, _curves(outcome, at))
         run.tags({OUTPUTS_TAG: digest})
 
 
@@ -222,12 +221,3 @@ def log_sweep(name: str, grid: dict[str, list[str]], folder: Path, *, own: bool)
     with tracking.start(f"{name} summary", tags, SWEEPS if own else None) as run:
         run.params({f"grid.{key}": ",".join(values) for key, values in grid.items()})
         run.files([folder / file for file in ("table.csv", "answer.md", "accuracy.png")], "results")
-
-
-def _steps(outcome: "Outcome") -> list[tuple[str, int, Floats]]:
-    """Curves [seeds, epochs] by metric, with their first epoch."""
-    return [
-        ("train/loss", 1, outcome.train_loss),
-        ("validation/loss", 0, outcome.validation_loss),
-        ("validation/accuracy", 0, outcome.validation_accuracy),
-    ]
