@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ def read(specifications: Sequence[str]) -> dict[str, list[str]]:
     included.
 
     Raises:
-        UserError: a specification is not of this form, has no values, or names a key again.
+        UserError: a specification is not of this form, has no values, or names a key or a value again.
     """
     grid: dict[str, list[str]] = {}
     for specification in specifications:
@@ -46,6 +47,8 @@ def read(specifications: Sequence[str]) -> dict[str, list[str]]:
         if key in grid:
             raise UserError(f"grid {key}: given twice")
         grid[key] = _values(key, text.strip())
+        if len(set(grid[key])) < len(grid[key]):
+            raise UserError(f"grid {specification}: a value is given twice")
     if not grid:
         raise UserError("grid: no key to vary; give --grid KEY=VALUES, such as --grid train.lr=0.01,0.1")
     return grid
@@ -67,9 +70,14 @@ def points(path: Path, overrides: Mapping[str, str], grid: Mapping[str, Sequence
     return [Point(one, load(path, {**overrides, **one})) for one in values]
 
 
-def name(grid: Mapping[str, Sequence[str]]) -> str:
-    """A name for a sweep: its keys, and a digest that tells other values apart."""
-    digest = hashlib.sha256(json.dumps(grid, sort_keys=True).encode()).hexdigest()
+def size(grid: Mapping[str, Sequence[str]]) -> int:
+    """How many points a grid has."""
+    return math.prod(len(values) for values in grid.values())
+
+
+def name(grid: Mapping[str, Sequence[str]], overrides: Mapping[str, str]) -> str:
+    """A name for a sweep: its keys, and a digest that tells other values and overrides apart."""
+    digest = hashlib.sha256(json.dumps([grid, overrides], sort_keys=True).encode()).hexdigest()
     return "-".join([*(key.split(".")[-1] for key in grid), digest[:6]])
 
 

@@ -8,7 +8,7 @@ import csv
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from pipeline.tracking import OUTPUTS_TAG, Points, Run
 
 if TYPE_CHECKING:
     from pipeline.populations import Outcome
+    from pipeline.stages.sweep import Task
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,8 @@ class Record:
 
     def digest(self) -> str:
         """Return a SHA-256 over the stage's name, parameters and output files."""
-        total = hashlib.sha256(json.dumps([self.stage, self.params], sort_keys=True).encode())
-        for path in self.files:
-            total.update(hashlib.sha256(path.read_bytes()).digest())
-        return total.hexdigest()
+        given = json.dumps([self.stage, self.params], sort_keys=True).encode()
+        return _digest([given, *(hashlib.sha256(path.read_bytes()).digest() for path in self.files)])
 
     def complete(self) -> bool:
         """Return whether every output file is there."""
@@ -183,6 +182,13 @@ def _log_dataset(run: Run, params: Params, images: Path, context: str) -> None:
     run.dataset(params.data.dataset, sources.digest(images), context, json.dumps(counts))
 
 
+def _digest(parts: Iterable[bytes]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()
+
+
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     found = []
     for name, value in values.items():
@@ -194,25 +200,34 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
 SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
 
 
-def log_point(name: str, params: Params, variant: Variant, outcome: "Outcome", digest: str) -> None:
+def log_point(name: str, task: "Task", outcome: "Outcome") -> None:
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
-    digest = f"{name} {digest}"  # sweeps that share a point have a run each
+    digest = f"{name} {task.digest}"  # sweeps that share a point have a run each
     if tracking.recorded(digest, SWEEPS):
         return
+    variant, params = task.variant, task.point.params
     given = _trained_with(params, variant)
     tags = {"stage": "sweep", "sweep": name, "variant": variant}
-    with tracking.start(f"{name} {variant}", tags, SWEEPS) as run:
+    at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
+    with tracking.start(f"{name} {variant} {at_point}", tags, SWEEPS) as run:
         run.params(given)
         run.metrics(_curves(outcome))
         run.metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
         for at, seed in enumerate(params.train.seeds):
             own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
-            run.child(f"{name} {variant} seed {seed}", own, _curves(outcome, at))
+            run.child(f"{name} {variant} {at_point} seed {seed}", own, _curves(outcome, at))
         run.tags({OUTPUTS_TAG: digest})
 
 
-def log_sweep(name: str, grid: dict[str, list[str]], folder: Path, *, own: bool) -> None:
-    """Log a sweep's table, answer and figure: in the run that `mlflow run` has started, or in one of its `own`."""
+def log_sweep(name: str, grid: Mapping[str, Sequence[str]], folder: Path, *, own: bool) -> None:
+    """Log a sweep's table, answer and figure: in the run that `mlflow run` has started, or in one of its `own`.
+
+    What a run of its own has recorded before is not recorded again.
+    """
+    paths = [folder / file for file in ("table.csv", "answer.md", "accuracy.png")]
+    digest = f"{name} {_digest([path.read_bytes() for path in paths])}"
+    if own and tracking.recorded(digest, SWEEPS):
+        return
     tags = {
         "stage": "sweep",
         "sweep": name,
@@ -220,4 +235,5 @@ def log_sweep(name: str, grid: dict[str, list[str]], folder: Path, *, own: bool)
     }
     with tracking.start(f"{name} summary", tags, SWEEPS if own else None) as run:
         run.params({f"grid.{key}": ",".join(values) for key, values in grid.items()})
-        run.files([folder / file for file in ("table.csv", "answer.md", "accuracy.png")], "results")
+        run.files(paths, "results")
+        run.tags({OUTPUTS_TAG: digest})

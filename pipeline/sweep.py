@@ -90,8 +90,12 @@ def _best(results: Sequence[Result], settings: Evaluate, holdout: int) -> list[s
         tested = interval(result.outcomes[variant].test_accuracy, settings.confidence, settings.resamples)
         lines.append(f"- {LABELS[variant]}: {_where(result.point)}; test accuracy {_spread(tested)}.")
     found = compare_best(chosen, settings)
-    verdict = "" if found.difference.excludes(0) else " No difference is shown."
-    lines += ["", f"Difference at the two best points, over {found.pairs} pairs: {_spread(found.difference)}.{verdict}"]
+    if found.pairs < 2:
+        verdict = " One pair is too few for an interval." if found.pairs else " No pair is without divergence."
+    else:
+        verdict = "" if found.difference.excludes(0) else " No difference is shown."
+    pairs = f"{found.pairs} pair{'s' * (found.pairs != 1)}"
+    lines += ["", f"Difference at the two best points, over {pairs}: {_spread(found.difference)}.{verdict}"]
     return lines
 
 

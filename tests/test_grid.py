@@ -164,7 +164,7 @@ def test_a_point_has_every_other_parameter_from_the_file_and_the_overrides() -> 
 
 def test_a_name_has_the_keys_and_tells_values_apart() -> None:
     spans = {"train.lr": ["0.1", "0.2"], "model.hidden": ["[5]"]}
-    assert re.fullmatch(r"lr-hidden-[0-9a-f]{6}", grid.name(spans))
+    assert re.fullmatch(r"lr-hidden-[0-9a-f]{6}", grid.name(spans, {}))
     others = [
         {"train.lr": ["0.1", "0.3"], "model.hidden": ["[5]"]},
         {"train.lr": ["0.2", "0.1"], "model.hidden": ["[5]"]},
@@ -172,8 +172,9 @@ def test_a_name_has_the_keys_and_tells_values_apart() -> None:
         {"train.lr": ["0.1", "0.2"]},
         {"train.epochs": ["1"]},
     ]
-    assert len({grid.name(one) for one in (spans, *others)}) == 6
+    assert len({grid.name(one, {}) for one in (spans, *others)}) == 6
+    assert grid.name(spans, {"epochs": "3"}) != grid.name(spans, {})
 
 
 def test_a_name_is_the_same_in_every_process() -> None:
-    assert grid.name(dict(grid.read(["train.lr=0.01,0.1"]))) == "lr-c00a78"
+    assert grid.name(dict(grid.read(["train.lr=0.01,0.1"])), {}) == "lr-28450f"

@@ -131,6 +131,7 @@ def refusal(*arguments: str) -> str:
         (("--grid", "lr=log(1,2,0)"), "grid lr=log(1,2,0): not a range; "),
         (("--grid", "speed=1"), "grid speed: not a parameter; choose from "),
         (("--grid", "lr=1", "--grid", "lr=2"), "grid lr: given twice"),
+        (("--grid", "lr=0.1,1e-1"), "grid lr=0.1,1e-1: a value is given twice"),
         (("--grid", "data.holdout=1,2"), "grid data.holdout: all points share the images, "),
         (("--grid", "seeds=[1]"), "grid train.seeds: all points share the images, "),
         (("--grid", "digit=1"), "grid evaluate.digit: all points share the images, "),
@@ -171,7 +172,7 @@ def test_more_than_ten_thousand_trainings_are_confirmed(
 def test_a_dry_run_prints_the_plan_and_writes_nothing(fresh: Path, trained: list[str]) -> None:
     before = sorted(fresh.rglob("*"))
     printed = done(*GRID, "--dry-run")
-    name = grid.name(grid.read(GRID[1::2]))
+    name = grid.name(grid.read(GRID[1::2]), {})
     assert printed.startswith(f"{name}: 4 points, 8 populations of 2 seeds, 8 still to train, about ")
     assert printed.endswith(" seconds\n")
     assert "data.holdout is 0" not in printed
@@ -199,7 +200,7 @@ def test_a_study_gives_the_grid_what_it_sets_and_its_name(fresh: Path) -> None:
     assert printed.startswith("rates: 3 points, 6 populations of 3 seeds, 6 still to train, ")
     assert "data.holdout is 0" in printed
     more = done("--study", "studies/rates", "--grid", "epochs=1,2", "--name", "more", "--seeds", "7", "--dry-run")
-    assert more.startswith("more: 6 points, 12 populations of 1 seeds, ")
+    assert more.startswith("more: 6 points, 12 populations of 1 seed, ")
 
 
 def test_a_studys_lists_in_a_list(fresh: Path) -> None:
@@ -239,7 +240,7 @@ def history(folder: Path, run: Run, metric: str) -> list[tuple[int, float]]:
 
 def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, trained: list[str]) -> None:
     printed = done(*GRID, "--name", "small")
-    assert printed.startswith("small: 4 points, 8 populations of 2 seeds, 8 still to train, about ")
+    assert printed.startswith("small: 4 points, 8 populations of 2 seeds, 8 still to train\n")
     assert "going on" not in printed
     assert trained == POINTS * list(VARIANTS)
     left = project / "sweeps" / "small"
@@ -270,7 +271,8 @@ def test_every_point_and_variant_is_a_run_with_the_means_of_its_seeds(project: P
         assert run.data.params["train.seeds"] == "0,1"
         assert run.data.params["data.holdout"] == "6"
         assert not any(name.startswith("evaluate.") for name in run.data.params)
-        assert run.info.run_name == f"small {run.data.params['variant']}"
+        lr, size = run.data.params["train.lr"], run.data.params["train.batch_size"]
+        assert run.info.run_name == f"small {run.data.params['variant']} lr={lr} batch_size={size}"
         assert (run.data.tags["stage"], run.data.tags["variant"]) == ("sweep", run.data.params["variant"])
         assert run.data.metrics["diverged"] == 0
     run = found[0]
@@ -312,11 +314,12 @@ def test_the_same_command_again_trains_nothing_and_logs_no_point_twice(project: 
     before = {path: path.read_bytes() for path in left.iterdir()}
     logged = {run.info.run_id for run in points(project, "small")}
     printed = done(*GRID, "--name", "small")
-    assert "0 still to train, about 0 seconds\n" in printed
+    assert "0 still to train\n" in printed
     assert "going on: 8 of 8 populations were done before\n" in printed
     assert trained == []
     assert {path: path.read_bytes() for path in left.iterdir()} == before
     assert {run.info.run_id for run in points(project, "small")} == logged
+    assert len([run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "small summary"]) == 1
 
 
 def test_a_point_whose_run_was_lost_is_logged_again(project: Path, trained: list[str]) -> None:

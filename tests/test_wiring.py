@@ -149,6 +149,7 @@ LAYERS = (
     {"figures", "tracking"},
     {"answer", "sweep"},
     {"records", "stages"},
+    {"flows"},
     {"cli"},
     {"__main__"},
 )

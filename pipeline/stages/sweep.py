@@ -26,6 +26,10 @@ class Task:
     digest: str
     file: Path
 
+    def kept(self) -> Outcome | None:
+        """Return the outcome that an earlier sweep has kept, if any."""
+        return populations.read(self.file)
+
 
 def plan(points: Sequence[Point], images: Path, folder: Path) -> list[Task]:
     """List the populations of a sweep whose outcomes are kept in `folder`: for each point, one of each variant."""
@@ -53,7 +57,7 @@ def read(params: Params, points: Sequence[Point], images: Path) -> data.Split:
 
 
 def estimate(tasks: Sequence[Task], split: data.Split) -> float:
-    """Estimate the seconds that the tasks take, from a short training of one seed of each kind."""
+    """Estimate the seconds that the tasks take, from a short training of the first seeds of each kind."""
     seconds: dict[tuple[object, ...], float] = {}
     total = 0.0
     for task in tasks:
@@ -61,27 +65,23 @@ def estimate(tasks: Sequence[Task], split: data.Split) -> float:
         kind = (task.variant, task.population.model, train.batch_size, train.optimizer)
         if kind not in seconds:
             few = data.Examples(split.train.images[:6000], split.train.labels[:6000])
-            size = max(1, min(len(task.population.seeds), 4000 // train.batch_size))
-            short = replace(
-                task.population, train=train.model_copy(update={"epochs": 1}), seeds=task.population.seeds[:size]
-            )
+            part = next(task.population.parts())
             start = time.perf_counter()
-            fit(short, few, lambda _: {})
-            seconds[kind] = (time.perf_counter() - start) / size / len(few)
+            fit(replace(part, train=train.model_copy(update={"epochs": 1})), few, lambda _: {})
+            seconds[kind] = (time.perf_counter() - start) / len(part.seeds) / len(few)
         total += seconds[kind] * len(split.train) * train.epochs * len(task.population.seeds)
     return total
 
 
 def run(tasks: Sequence[Task], split: data.Split, keep: Callable[[Task, Outcome], None]) -> Iterator[Result]:
     """Run what is not kept yet, hand every outcome to `keep`, and give the results point by point."""
-    kept = {task.digest: populations.read(task.file) for task in tasks}
-    done = sum(outcome is not None for outcome in kept.values())
+    kept = [task.kept() for task in tasks]
+    done = sum(outcome is not None for outcome in kept)
     if done:
         print(f"going on: {done} of {len(tasks)} populations were done before")
     outcomes: dict[Variant, Outcome] = {}
     with tqdm(total=len(tasks), initial=done, desc="sweep", unit="population", disable=None) as bar:
-        for task in tasks:
-            outcome = kept[task.digest]
+        for task, outcome in zip(tasks, kept, strict=True):
             if outcome is None:
                 outcome = populations.run(task.population, split)
                 populations.write(task.file, outcome)

@@ -1,0 +1,151 @@
+"""What each command does: a stage's work inside its run of MLflow.
+
+Stages and trackers are imported by the flow that needs them: PyTorch and MLflow take seconds.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import files, grid, layout
+from pipeline.errors import UserError
+from pipeline.outputs import as_json
+from pipeline.params import VARIANTS, Params, Variant, load
+
+if TYPE_CHECKING:
+    from pipeline.records import Record
+
+
+def download(params: Params) -> None:
+    """Fetch and verify the images."""
+    images = _images(params)
+    from pipeline import records
+    from pipeline.stages.download import download as fetch
+
+    def work() -> None:
+        print(f"{params.data.dataset}: {fetch(params.data, images)}")
+
+    _tracked(records.download(params, images), work)
+
+
+def train(params: Params, variant: Variant, images: Path | None = None, folder: Path | None = None) -> None:
+    """Train every seed of one variant, on the data set's images into `runs/` unless told otherwise."""
+    images, folder = images or _images(params), folder or layout.RUNS / variant
+    from pipeline.stages import train as stage
+
+    split = stage.read(params, images)
+    from pipeline import records
+
+    _tracked(records.train(params, variant, images, folder), lambda: stage.train(params, variant, split, folder))
+
+
+def train_alone(params: Params, variant: Variant) -> None:
+    """Train one variant for MLflow alone, fetching the images if they are missing."""
+    from pipeline.stages.download import download as fetch
+
+    with _scratch() as folder:
+        # Images of one's own may be others than those that DVC holds.
+        images = folder / "images" if params.data.dataset == "custom" else _images(params)
+        fetch(params.data, images)
+        train(params, variant, images, folder / "training")
+
+
+def evaluate(params: Params, *, scratch: bool) -> None:
+    """Compare the two variants in `runs/`, into `results/` or, from scratch, for MLflow alone."""
+    images = _images(params)
+    from pipeline.stages import evaluate as stage
+
+    trained = stage.read(params, images, layout.RUNS)
+    from pipeline import records
+
+    with _scratch() if scratch else contextlib.nullcontext(layout.RESULTS) as folder:
+        _tracked(records.evaluate(params, images, folder), lambda: stage.evaluate(params, trained, folder))
+
+
+def track(params: Params) -> None:
+    """Give the outputs of every stage a run, if they have none."""
+    images = _images(params)
+    from pipeline import records, tracking
+
+    stages = [
+        records.download(params, images),
+        *(records.train(params, variant, images, layout.RUNS / variant) for variant in VARIANTS),
+        records.evaluate(params, images, layout.RESULTS),
+    ]
+    for record in stages:
+        if not record.complete():
+            raise UserError(f"{record.stage}: its outputs are missing; run `dvc repro`")
+        if not tracking.recorded(record.digest()):
+            print(f"{record.stage}: restored by DVC, recorded in MLflow")
+            _tracked(record, lambda: None, restored=True)
+    files.write(layout.TRACKED, as_json({record.stage: record.digest() for record in stages}))
+
+
+def sweep(
+    values: Mapping[str, Sequence[str]],
+    overrides: Mapping[str, str],
+    folder: Path,
+    results: Path,
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Train both variants at every point of a grid; outcomes are kept in `folder`, what was found in `results`.
+
+    Raises:
+        UserError: a key or value is not allowed, or the grid is large and `yes` was not said.
+    """
+    params = load(layout.PARAMS, overrides)
+    trainings = grid.size(values) * len(VARIANTS) * len(params.train.seeds)
+    if trainings > grid.LARGE and not yes:
+        raise UserError(f"the grid has {trainings} trainings, more than {grid.LARGE}; give --yes if it is meant")
+    points = grid.points(layout.PARAMS, overrides, values)
+    images = _images(params)
+    if not images.is_dir():
+        from pipeline.stages.download import download as fetch
+
+        fetch(params.data, images)
+    from pipeline.stages import sweep as stage
+
+    split = stage.read(params, points, images)
+    tasks = stage.plan(points, images, folder)
+    left = [task for task in tasks if task.kept() is None]
+    seeds = len(params.train.seeds)
+    print(
+        f"{folder.name}: {len(points)} points, {len(tasks)} populations of {seeds} seed{'s' * (seeds > 1)}, "
+        f"{len(left)} still to train" + (f", about {stage.estimate(left, split):.0f} seconds" if dry_run else "")
+    )
+    if not params.data.holdout:
+        print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
+    if dry_run:
+        return
+    from pipeline import records
+
+    found = list(stage.run(tasks, split, lambda task, outcome: records.log_point(folder.name, task, outcome)))
+    stage.write(found, params, results)
+    records.log_sweep(folder.name, values, results, own="MLFLOW_RUN_ID" not in os.environ)
+    print((results / "answer.md").read_text(encoding="utf-8"))
+
+
+def _images(params: Params) -> Path:
+    return layout.DATA / params.data.dataset
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _tracked(record: "Record", work: Callable[[], None], *, restored: bool = False) -> None:
+    """Do a stage's work inside a run of MLflow."""
+    from pipeline import tracking
+
+    tags = {"restored": "true", "dvc.stage": record.stage} if restored else {}
+    with tracking.start(record.stage, tags) as run:
+        record.begin(run)
+        work()
+        record.finish(run)
