@@ -147,13 +147,15 @@ def sweep(
     """
     if name and not NAME.fullmatch(name):
         raise UserError(f"name = {name}: should be letters, digits, '-' and '_'")
+    probe = None
     if study:
         settings = studies.read(study)
         name, overrides = name or settings.name, {**settings.overrides, **overrides}
-        grid_texts = (*settings.grid, *grid_texts)
+        grid_texts, probe = (*settings.grid, *grid_texts), settings.probe
     values = grid.read([*grid_texts, *(grids or "").split()])
     folder = layout.SWEEPS / (name or grid.name(values, overrides))
-    flows.sweep(values, overrides, folder, study / "results" if study else folder, dry_run=dry_run, yes=yes)
+    results = study / "results" if study else folder
+    flows.sweep(values, overrides, folder, results, probe=probe, dry_run=dry_run, yes=yes)
 
 
 @main.command()

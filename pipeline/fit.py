@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -42,17 +43,37 @@ class Population:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """What is measured within epochs: before the first iteration, and after every `every` of them."""
+
+    every: int
+    measure: Measure
+
+
+class Checkpoint(Protocol):
+    """Where a population is kept while it trains."""
+
+    def read(self) -> Sequence[Mapping[str, Tensor]]:
+        """Return the states of its parts that were kept last, finished ones first; none if nothing was kept."""
+
+    def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        """Keep them; is asked after every epoch and may pass it over."""
+
+
+@dataclass(frozen=True)
 class Trained:
     """What training leaves.
 
     weights: the network's state, every tensor with the members first.
     loss: [members, iterations], the training loss of every batch before the step that it caused.
     measured: what `measure` returned before the first epoch and after each, stacked: [members, epochs + 1, ...].
+    watched: likewise, what `watch` measured: [members, iterations // every + 1, ...].
     """
 
     weights: dict[str, Tensor]
     loss: Tensor
     measured: dict[str, Tensor]
+    watched: dict[str, Tensor]
 
 
 def prepare(device: str, threads: int | str) -> torch.device:
@@ -69,43 +90,97 @@ def prepare(device: str, threads: int | str) -> torch.device:
 
 
 def fit(
-    population: Population, examples: Examples, measure: Measure, advance: Callable[[int], object] | None = None
+    population: Population,
+    examples: Examples,
+    measure: Measure,
+    advance: Callable[[int], object] | None = None,
+    *,
+    watch: Watch | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train every member of `population` on `examples`.
 
-    `measure` maps the network, in evaluation mode and without gradients, to tensors with the members first.
-    `advance` is told, epoch by epoch, how many members have finished one.
+    `measure` and `watch` map the network, in evaluation mode and without gradients, to tensors with the members
+    first. `advance` is told, epoch by epoch, how many members have finished one. With a `checkpoint`, training
+    goes on where it was when the last state was written, and gives what it would have given undisturbed.
     """
-    parts = [_fit_part(part, examples, measure, advance) for part in population.parts()]
-    return Trained(
-        weights=_join([part.weights for part in parts]),
-        loss=torch.cat([part.loss for part in parts]),
-        measured=_join([part.measured for part in parts]),
-    )
+    kept = checkpoint.read() if checkpoint else []
+    parts: list[Mapping[str, Tensor]] = []
+    for number, part in enumerate(population.parts()):
+        training = _Training(part, examples, measure, watch)
+        if number < len(kept):
+            training.restore(kept[number])
+            if advance:
+                advance(training.epoch * len(part.seeds))
+        while training.epoch < part.train.epochs:
+            training.run_epoch()
+            if checkpoint:
+                checkpoint.write([*parts, training.state()])
+            if advance:
+                advance(len(part.seeds))
+        parts.append(training.state())
+    by_member = [name for name in parts[0] if not name.startswith(("optimizer.", "epoch"))]
+    whole = {name: torch.cat([part[name] for part in parts]) for name in by_member}
+    return Trained(_named("weights", whole), whole["loss"], _named("measured", whole), _named("watched", whole))
 
 
-def _fit_part(
-    population: Population, examples: Examples, measure: Measure, advance: Callable[[int], object] | None
-) -> Trained:
-    network = population.network().to(examples.images.device)
-    weights: list[Tensor] = list(network.parameters())
-    step = _stepper(weights, population.train)
-    losses: list[Tensor] = []
-    measured = [_measure(network, measure)]
-    for epoch in range(population.train.epochs):
-        for images, labels in _batches(population, examples, epoch):
-            loss = member_losses(network(images), labels)
-            step(torch.autograd.grad(loss.sum(), weights))
+class _Training:
+    """The members of one part while they train: all that changes from step to step."""
+
+    def __init__(self, population: Population, examples: Examples, measure: Measure, watch: Watch | None) -> None:
+        self.population = population
+        self.examples = examples
+        self.network = population.network().to(examples.images.device)
+        self.weights: list[Tensor] = list(self.network.parameters())
+        self.optimizer = _OPTIMIZERS[population.train.optimizer](self.weights, population.train)
+        self.epoch = 0
+        self.losses: list[Tensor] = []  # of every epoch, [members, iterations]
+        self.histories: dict[str, list[Tensor]] = {}
+        self.measures = {"measured": measure, "watched": watch.measure} if watch else {"measured": measure}
+        self.every = watch.every if watch else None
+        for name in self.measures:
+            self.measure(name)
+
+    def run_epoch(self) -> None:
+        losses: list[Tensor] = []
+        before = sum(epoch.shape[1] for epoch in self.losses)
+        for images, labels in _batches(self.population, self.examples, self.epoch):
+            loss = member_losses(self.network(images), labels)
+            self.optimizer.step(torch.autograd.grad(loss.sum(), self.weights))
             losses.append(loss.detach())
-        measured.append(_measure(network, measure))
-        if advance:
-            advance(len(population.seeds))
-    history = {name: torch.stack([m[name] for m in measured], dim=1).cpu() for name in measured[0]}
-    return Trained(
-        {name: tensor.cpu() for name, tensor in network.state_dict().items()},
-        torch.stack(losses, dim=1).cpu(),
-        history,
-    )
+            if self.every and (before + len(losses)) % self.every == 0:
+                self.measure("watched")
+        self.losses.append(torch.stack(losses, dim=1))
+        self.epoch += 1
+        self.measure("measured")
+
+    def measure(self, name: str) -> None:
+        self.network.eval()
+        with torch.no_grad():
+            for what, values in self.measures[name](self.network).items():
+                self.histories.setdefault(f"{name}.{what}", []).append(values)
+        self.network.train()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything, on the processor, the members first where there are any."""
+        state = {f"weights.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        state |= {f"optimizer.{at}": tensor for at, tensor in enumerate(self.optimizer.state)}
+        state |= {name: torch.stack(values, dim=1) for name, values in self.histories.items()}
+        state |= {"loss": torch.cat(self.losses, dim=1), "epoch": torch.tensor(self.epoch)}
+        return {name: tensor.cpu() for name, tensor in state.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        device = self.examples.images.device
+        self.network.load_state_dict(_named("weights", state))
+        for at, tensor in enumerate(self.optimizer.state):
+            tensor.copy_(state[f"optimizer.{at}"])
+        self.histories = {name: list(state[name].to(device).unbind(1)) for name in self.histories}
+        self.losses = [state["loss"].to(device)]
+        self.epoch = int(state["epoch"])
+
+
+def _named(section: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{section}."): state[name] for name in state if name.startswith(f"{section}.")}
 
 
 def member_losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -141,50 +216,50 @@ def _batches(population: Population, examples: Examples, epoch: int) -> Iterator
         yield images.view(*chosen.shape, -1), examples.labels[chosen]
 
 
-def _measure(network: Perceptron, measure: Measure) -> Mapping[str, Tensor]:
-    network.eval()
-    with torch.no_grad():
-        measured = measure(network)
-    network.train()
-    return measured
+class _Adam:
+    """Adam in PyTorch's functional form: its optimizer classes import the compiler when made, which takes 3 seconds."""
 
-
-def _stepper(weights: list[Tensor], train: Train) -> Callable[[Sequence[Tensor]], None]:
-    """Return the optimizer's step as a function of the gradients.
-
-    PyTorch's functional form: its optimizer classes import the compiler when made, which takes 3 seconds.
-    """
-    first = [torch.zeros_like(weight) for weight in weights]
-    second = [torch.zeros_like(weight) for weight in weights]
-    steps = [torch.zeros((), device=weight.device) for weight in weights]
+    def __init__(self, weights: list[Tensor], train: Train) -> None:
+        self.weights = weights
+        self.lr = train.lr
+        self.first = [torch.zeros_like(weight) for weight in weights]
+        self.second = [torch.zeros_like(weight) for weight in weights]
+        self.steps = [torch.zeros((), device=weight.device) for weight in weights]
+        self.state = [*self.first, *self.second, *self.steps]
 
     @torch.no_grad()
-    def step_adam(gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: Sequence[Tensor]) -> None:
         adam(
-            weights,
+            self.weights,
             list(gradients),
-            first,
-            second,
+            self.first,
+            self.second,
             [],
-            steps,
+            self.steps,
             fused=True,
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
-            lr=train.lr,
+            lr=self.lr,
             weight_decay=0,
             eps=1e-8,
             maximize=False,
         )
 
+
+class _SGD:
+    """Gradient descent with PyTorch's momentum."""
+
+    def __init__(self, weights: list[Tensor], train: Train) -> None:
+        self.weights = weights
+        self.train = train
+        self.state = [torch.zeros_like(weight) for weight in weights]
+
     @torch.no_grad()
-    def step_sgd(gradients: Sequence[Tensor]) -> None:
-        torch._foreach_mul_(first, train.momentum)
-        torch._foreach_add_(first, list(gradients))
-        torch._foreach_add_(weights, first, alpha=-train.lr)
-
-    return step_adam if train.optimizer == "adam" else step_sgd
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        torch._foreach_mul_(self.state, self.train.momentum)
+        torch._foreach_add_(self.state, list(gradients))
+        torch._foreach_add_(self.weights, self.state, alpha=-self.train.lr)
 
 
-def _join(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+_OPTIMIZERS: dict[str, type[_Adam] | type[_SGD]] = {"adam": _Adam, "sgd": _SGD}

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import files, grid, layout
 from pipeline.errors import UserError
@@ -90,10 +90,13 @@ def sweep(
     folder: Path,
     results: Path,
     *,
+    probe: Mapping[str, Any] | None,
     dry_run: bool,
     yes: bool,
 ) -> None:
     """Train both variants at every point of a grid; outcomes are kept in `folder`, what was found in `results`.
+
+    `probe` is what a study measures besides, as its params.yaml has it.
 
     Raises:
         UserError: a key or value is not allowed, or the grid is large and `yes` was not said.
@@ -103,6 +106,9 @@ def sweep(
     if trainings > grid.LARGE and not yes:
         raise UserError(f"the grid has {trainings} trainings, more than {grid.LARGE}; give --yes if it is meant")
     points = grid.points(layout.PARAMS, overrides, values)
+    from pipeline.probes import Probe
+
+    watched = Probe(**probe) if probe else None
     images = _images(params)
     if not images.is_dir():
         from pipeline.stages.download import download as fetch
@@ -111,7 +117,7 @@ def sweep(
     from pipeline.stages import sweep as stage
 
     split = stage.read(params, points, images)
-    tasks = stage.plan(points, images, folder)
+    tasks = stage.plan(points, images, folder, watched)
     left = [task for task in tasks if task.kept() is None]
     seeds = len(params.train.seeds)
     print(
@@ -125,8 +131,8 @@ def sweep(
     from pipeline import records
 
     found = list(stage.run(tasks, split, lambda task, outcome: records.log_point(folder.name, task, outcome)))
-    stage.write(found, params, results)
-    records.log_sweep(folder.name, values, results, own="MLFLOW_RUN_ID" not in os.environ)
+    written = stage.write(found, params, results, watched)
+    records.log_sweep(folder.name, values, written, own="MLFLOW_RUN_ID" not in os.environ)
     print((results / "answer.md").read_text(encoding="utf-8"))
 
 

@@ -1,6 +1,7 @@
 """The perceptron, for any number of members at once. Batch Normalization is one argument: nothing else differs."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.params import Model
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
+NOISE_STREAM = 2**32  # keeps the noise's random numbers apart from the batch orders', which count epochs
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -33,8 +35,15 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, outputs))
 
     @torch.no_grad()
-    def draw(self, member: int, generator: torch.Generator) -> None:
-        """Fill one member from U(-1/√inputs, 1/√inputs), number for number as `torch.nn.Linear` does."""
+    def draw(self, member: int, generator: torch.Generator, deviation: float | None) -> None:
+        """Fill one member: weights from N(0, deviation²) and biases 0, or all from U(-1/√inputs, 1/√inputs).
+
+        The uniform ones are number for number those of `torch.nn.Linear`.
+        """
+        if deviation is not None:
+            self.weight[member] = torch.empty(self.weight.shape[1:]).normal_(0, deviation, generator=generator)
+            self.bias[member] = 0
+            return
         bound = self.weight.shape[1] ** -0.5
         drawn = torch.empty(self.weight.shape[:0:-1]).uniform_(-bound, bound, generator=generator)
         self.weight[member] = drawn.T
@@ -82,6 +91,37 @@ class BatchNorm(nn.Module):
         return normalised.view(batch, members, units).transpose(0, 1)
 
 
+class Noise(nn.Module):
+    """Noise of another distribution at every step, in training alone (Santurkar et al. 2018, algorithm 1).
+
+    Per step and unit μ ~ U(-0.5, 0.5) and σ ~ U(1, 1.25); per value m ~ U(μ - 0.1, μ + 0.1) and s ~ N(σ, 0.1²):
+    a becomes s·a + m. A member's noise depends on its seed, the layer and the step alone.
+    """
+
+    def __init__(self, seeds: Sequence[int], layer: int) -> None:
+        super().__init__()
+        self.seeds = tuple(seeds)
+        self.layer = layer
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros(len(seeds), dtype=torch.int64))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Disturb [members, batch, units]."""
+        if not self.training:
+            return inputs
+        drawn = [self._draw(*at, inputs.shape[1:]) for at in zip(self.seeds, self.steps.tolist(), strict=True)]
+        factors, shifts = (torch.from_numpy(np.stack(parts)).to(inputs) for parts in zip(*drawn, strict=True))
+        self.steps += 1
+        return factors * inputs + shifts
+
+    def _draw(self, seed: int, step: int, shape: torch.Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        random = np.random.default_rng((seed, NOISE_STREAM + self.layer, step))
+        mean, deviation = random.uniform(-0.5, 0.5, shape[1]), random.uniform(1, 1.25, shape[1])
+        shift = mean + random.uniform(-0.1, 0.1, shape)
+        factor = deviation + 0.1 * random.standard_normal(shape)
+        return factor.astype(np.float32), shift.astype(np.float32)
+
+
 class Perceptron(nn.Module):
     """784 pixels, hidden layers, 10 logits; one network per seed, all of them computed together.
 
@@ -96,11 +136,13 @@ class Perceptron(nn.Module):
         for member, seed in enumerate(seeds):
             generator = torch.Generator().manual_seed(seed)
             for linear in linears:
-                linear.draw(member, generator)
+                linear.draw(member, generator, model.initial_deviation)
         self.linears = nn.ModuleList(linears)
         self.norms = nn.ModuleList(BatchNorm(len(seeds), units) for units in model.hidden if batchnorm)
+        self.noises = nn.ModuleList(Noise(seeds, layer) for layer in range(len(model.hidden)) if model.noise)
         self.function = ACTIVATIONS[model.activation]
-        self.before = batchnorm and model.batchnorm_position == "before_activation"
+        self.before = model.batchnorm_position == "before_activation"
+        self.binary = model.binary_input
 
     def forward(self, images: Tensor, observe: Observer | None = None) -> Tensor:
         """Logits [members, batch, 10] of images [members, batch, 784], or [batch, 784] shared by the members.
@@ -109,21 +151,41 @@ class Perceptron(nn.Module):
         1, `layer1.pre_activation`, `layer1.activation` and, with Batch Normalization, `layer1.normalised`.
         """
         see = observe or _look_away
-        hidden = images
+        hidden = (images > 0.5).to(images.dtype) if self.binary else images
         for number, linear in enumerate(self.linears[:-1]):
             layer = f"layer{number + 1}"
             hidden = linear(hidden)
             see(f"{layer}.pre_activation", hidden)
-            if self.norms and self.before:
-                hidden = self.norms[number](hidden)
-                see(f"{layer}.normalised", hidden)
+            if self.before:
+                hidden = self._normalise(number, hidden, see)
             hidden = self.function(hidden)
             see(f"{layer}.activation", hidden)
-            if self.norms and not self.before:
-                hidden = self.norms[number](hidden)
-                see(f"{layer}.normalised", hidden)
+            if not self.before:
+                hidden = self._normalise(number, hidden, see)
         logits: Tensor = self.linears[-1](hidden)
         return logits
+
+    @contextlib.contextmanager
+    def batch_statistics(self) -> Iterator[None]:
+        """Within, normalise by each batch's own statistics; the running ones are afterwards as they were."""
+        kept = [buffer.clone() for buffer in self.norms.buffers()]
+        training = self.norms.training
+        self.norms.train()
+        try:
+            yield
+        finally:
+            self.norms.train(training)
+            for buffer, was in zip(self.norms.buffers(), kept, strict=True):
+                buffer.copy_(was)
+
+    def _normalise(self, number: int, hidden: Tensor, see: Observer) -> Tensor:
+        """Do what stands at the place of Batch Normalization."""
+        if self.norms:
+            hidden = self.norms[number](hidden)
+            see(f"layer{number + 1}.normalised", hidden)
+        if self.noises:
+            hidden = self.noises[number](hidden)
+        return hidden
 
 
 def restore(model: Model, batchnorm: bool, weights: Mapping[str, NDArray[np.float32]]) -> Perceptron:

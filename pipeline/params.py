@@ -38,6 +38,9 @@ class Model(Section):
     hidden: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)]
     activation: Literal["sigmoid", "tanh", "relu"]
     batchnorm_position: Literal["after_activation", "before_activation"]
+    initial_deviation: Annotated[float, Field(gt=0, le=1000)] | None
+    binary_input: bool
+    noise: bool
 
 
 class Train(Section):

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from pipeline import files
+from pipeline import files, probes
 from pipeline.data import Split
-from pipeline.fit import Population, fit, predict, score
+from pipeline.fit import Checkpoint, Population, fit, predict, score
 from pipeline.model import Perceptron, restore
 from pipeline.outputs import Floats
+from pipeline.probes import Probe
+
+WATCHED = "watched."
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Outcome:
 
     train_loss: mean over every epoch. validation_*: from before training on. test_*: after training.
     diverged_at: the first iteration, from 1, whose loss is not finite; 0 if there is none.
+    watched: what the study's probe measured: [seeds, measurements, ...] each.
     """
 
     train_loss: Floats
@@ -32,31 +37,53 @@ class Outcome:
     test_loss: Floats
     test_accuracy: Floats
     diverged_at: Floats
+    watched: dict[str, Floats] = field(default_factory=dict)
 
 
-def digest(population: Population, holdout: int, images: str) -> str:
-    """Return what tells populations apart: all that their results depend on; `images` is the data's digest."""
+CURVES = [one.name for one in fields(Outcome) if one.name != "watched"]
+
+
+def digest(population: Population, holdout: int, images: str, probe: Probe | None = None) -> str:
+    """Return what tells populations apart: all that their results depend on, the code that makes them included.
+
+    `images` is the data's digest.
+    """
     described = [
         population.variant,
         population.model.model_dump(mode="json"),
         population.train.model_dump(mode="json"),
         population.seeds,
+        (probe.name, probe.every) if probe else None,
         holdout,
         images,
+        [hashlib.sha256(path.read_bytes()).hexdigest() for path in code(probe)],
     ]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
+def code(probe: Probe | None) -> list[Path]:
+    """List the files whose change may change an outcome."""
+    names = ["data.py", "fit.py", "model.py", "populations.py", *([f"probes/{probe.name}.py"] if probe else [])]
+    return [Path(__file__).parent / name for name in names]
+
+
 @torch.no_grad()
-def run(population: Population, split: Split) -> Outcome:
-    """Train a population and measure it."""
+def run(
+    population: Population,
+    split: Split,
+    probe: Probe | None = None,
+    checkpoint: Checkpoint | None = None,
+    advance: Callable[[int], object] | None = None,
+) -> Outcome:
+    """Train a population and measure it; `checkpoint` and `advance` are those of `fit`."""
     batch_size = population.train.validation_batch_size
 
     def measure(network: Perceptron) -> dict[str, Tensor]:
         return score(predict(network, split.validation.images, batch_size), split.validation.labels)
 
+    watch = probes.prepare(probe, population, split) if probe else None
     with torch.enable_grad():
-        trained = fit(population, split.train, measure)
+        trained = fit(population, split.train, measure, advance, watch=watch, checkpoint=checkpoint)
     loss = trained.loss.double().numpy()
     weights = {name: tensor.numpy() for name, tensor in trained.weights.items()}
     network = restore(population.model, population.variant == "batchnorm", weights).to(split.test.images.device)
@@ -69,18 +96,22 @@ def run(population: Population, split: Split) -> Outcome:
         test_loss=tested["loss"].double().cpu().numpy(),
         test_accuracy=tested["accuracy"].cpu().numpy(),
         diverged_at=np.where(bad.any(axis=1), bad.argmax(axis=1) + 1, 0).astype(float),
+        watched={name: tensor.double().numpy() for name, tensor in trained.watched.items()},
     )
 
 
 def write(path: Path, outcome: Outcome) -> None:
     """Keep an outcome."""
-    arrays = {field.name: np.ascontiguousarray(getattr(outcome, field.name)) for field in fields(Outcome)}
-    files.write(path, safetensors.numpy.save(arrays))
+    arrays = {name: getattr(outcome, name) for name in CURVES}
+    arrays |= {f"{WATCHED}{name}": array for name, array in outcome.watched.items()}
+    files.write(path, safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def read(path: Path) -> Outcome | None:
     """Return a kept outcome, or None if there is none or its file is damaged."""
     try:
-        return Outcome(**safetensors.numpy.load_file(path))
+        arrays = safetensors.numpy.load_file(path)
+        watched = {name.removeprefix(WATCHED): arrays.pop(name) for name in list(arrays) if name.startswith(WATCHED)}
+        return Outcome(**arrays, watched=watched)
     except (OSError, TypeError, safetensors.SafetensorError):
         return None

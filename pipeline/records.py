@@ -130,15 +130,16 @@ def _trained_with(params: Params, variant: Variant) -> dict[str, Any]:
 def _curves(history: "History | Outcome", member: int | None = None) -> dict[str, Points]:
     """Return one member's curves, or their means over the members."""
 
-    def pick(values: Floats) -> Floats:
-        picked: Floats = values.mean(axis=0) if member is None else values[member]
-        return picked
-
     return {
-        "train/loss": list(enumerate(pick(history.train_loss), start=1)),
-        "validation/loss": list(enumerate(pick(history.validation_loss))),
-        "validation/accuracy": list(enumerate(pick(history.validation_accuracy))),
+        "train/loss": list(enumerate(_pick(history.train_loss, member), start=1)),
+        "validation/loss": list(enumerate(_pick(history.validation_loss, member))),
+        "validation/accuracy": list(enumerate(_pick(history.validation_accuracy, member))),
     }
+
+
+def _pick(values: Floats, member: int | None) -> Floats:
+    picked: Floats = values.mean(axis=0) if member is None else values[member]
+    return picked
 
 
 def _moments(history: History) -> dict[str, Points]:
@@ -211,20 +212,32 @@ def log_point(name: str, task: "Task", outcome: "Outcome") -> None:
     at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
     with tracking.start(f"{name} {variant} {at_point}", tags, SWEEPS) as run:
         run.params(given)
-        run.metrics(_curves(outcome))
+        run.metrics(_curves(outcome) | _watched(task, outcome))
         run.metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
         for at, seed in enumerate(params.train.seeds):
             own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
-            run.child(f"{name} {variant} {at_point} seed {seed}", own, _curves(outcome, at))
+            run.child(
+                f"{name} {variant} {at_point} seed {seed}", own, _curves(outcome, at) | _watched(task, outcome, at)
+            )
         run.tags({OUTPUTS_TAG: digest})
 
 
-def log_sweep(name: str, grid: Mapping[str, Sequence[str]], folder: Path, *, own: bool) -> None:
-    """Log a sweep's table, answer and figure: in the run that `mlflow run` has started, or in one of its `own`.
+def _watched(task: "Task", outcome: "Outcome", member: int | None = None) -> dict[str, Points]:
+    """Return what the probe measured as one number, by iteration: of one member, or means over the members."""
+    if task.probe is None:
+        return {}
+    return {
+        f"probe/{name}": [(at * task.probe.every, value) for at, value in enumerate(_pick(values, member))]
+        for name, values in outcome.watched.items()
+        if values.ndim == 2
+    }
+
+
+def log_sweep(name: str, grid: Mapping[str, Sequence[str]], paths: Sequence[Path], *, own: bool) -> None:
+    """Log a sweep's tables, answer and figures: in the run that `mlflow run` has started, or in one of its `own`.
 
     What a run of its own has recorded before is not recorded again.
     """
-    paths = [folder / file for file in ("table.csv", "answer.md", "accuracy.png")]
     digest = f"{name} {_digest([path.read_bytes() for path in paths])}"
     if own and tracking.recorded(digest, SWEEPS):
         return

@@ -10,15 +10,16 @@ from pipeline.params import parse
 
 @dataclass(frozen=True)
 class Study:
-    """A study: its name, the grid as `KEY=VALUES`, and values set at every point."""
+    """A study: its name, the grid as `KEY=VALUES`, values set at every point, and what it measures besides."""
 
     name: str
     grid: tuple[str, ...]
     overrides: dict[str, str]
+    probe: dict[str, Any] | None
 
 
 def read(folder: Path) -> Study:
-    """Read `params.yaml` in a study's folder, with the sections `grid` and, if anything is set, `set`.
+    """Read `params.yaml` in a study's folder: the section `grid`, and perhaps `set` and `probe`.
 
     Raises:
         UserError: the file cannot be read or has other sections.
@@ -28,10 +29,13 @@ def read(folder: Path) -> Study:
         content = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from None
-    if not isinstance(content, dict) or not {"grid"} <= set(content) <= {"grid", "set"}:
-        raise UserError(f"{path}: expected the sections grid and, if anything is set, set")
+    if not isinstance(content, dict) or not {"grid"} <= set(content) <= {"grid", "set", "probe"}:
+        raise UserError(f"{path}: expected the section grid and, where needed, set and probe")
     grid, fixed = (_section(path, content, name) for name in ("grid", "set"))
-    return Study(folder.resolve().name, tuple(f"{key}={text}" for key, text in grid.items()), fixed)
+    probe = content.get("probe")
+    if probe is not None and (not isinstance(probe, dict) or set(probe) != {"name", "every"}):
+        raise UserError(f"{path}: probe = {probe!r}: should have a name and every how many iterations to measure")
+    return Study(folder.resolve().name, tuple(f"{key}={text}" for key, text in grid.items()), fixed, probe)
 
 
 def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The training loop against plain PyTorch, one network at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.data import PIXELS, Examples, batch_order
 from pipeline.errors import UserError
-from pipeline.fit import ROWS_AT_ONCE, Population, Trained, fit, member_losses, prepare
+from pipeline.fit import ROWS_AT_ONCE, Population, Trained, Watch, fit, member_losses, prepare
 from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
 
@@ -308,6 +308,75 @@ def test_progress_is_told_epoch_by_epoch(params: Make, examples: Images, monkeyp
     told: list[int] = []
     fit(population(params(**SETTINGS), "plain"), examples(50), nothing, told.append)
     assert told == [2, 2, 2, 1, 1, 1]
+
+
+NOISY = SETTINGS | {"noise": "true"}
+
+
+def test_what_is_watched_is_measured_within_epochs(params: Make, examples: Images) -> None:
+    chosen, train, held = population(params(**SETTINGS), "batchnorm"), examples(50), examples(20, seed=1)
+    watched = fit(chosen, train, on(held), watch=Watch(2, on(held)))
+    assert watched.watched["loss"].shape == (3, 7)  # 12 iterations
+    assert torch.equal(watched.watched["logits"][:, [0, 2, 4, 6]], watched.measured["logits"])
+    assert not torch.equal(watched.watched["logits"][:, 1], watched.watched["logits"][:, 2])
+    assert fit(chosen, train, on(held), watch=Watch(5, on(held))).watched["loss"].shape == (3, 3)
+
+
+@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+def test_watching_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
+    chosen, train, held = population(params(**NOISY), variant), examples(50), examples(20, seed=1)
+
+    def probe(network: Perceptron) -> dict[str, Tensor]:
+        with network.batch_statistics(), torch.enable_grad():
+            loss = member_losses(network(held.images), held.labels.expand(3, -1)).sum()
+            torch.autograd.grad(loss, list(network.parameters()))
+        return nothing(network)
+
+    assert equal(fit(chosen, train, on(held), watch=Watch(1, probe)), fit(chosen, train, on(held)))
+
+
+class Memory:
+    """Keeps the states in memory, and stops the training at one of them."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.parts: list[dict[str, Tensor]] = []
+        self.left = stop
+
+    def read(self) -> list[dict[str, Tensor]]:
+        return self.parts
+
+    def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        self.parts = [{name: tensor.clone() for name, tensor in part.items()} for part in parts]
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
+@pytest.mark.parametrize("settings", [{"noise": "true"}, {"optimizer": "sgd"}], ids=["adam-noise", "sgd"])
+@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+def test_a_training_goes_on_as_if_it_had_never_stopped(
+    params: Make,
+    examples: Images,
+    monkeypatch: pytest.MonkeyPatch,
+    variant: Variant,
+    settings: dict[str, str],
+    stop: int,
+) -> None:
+    monkeypatch.setattr("pipeline.fit.ROWS_AT_ONCE", 32)  # parts of 2 and 1 members
+    chosen, train, held = population(params(**SETTINGS | settings), variant), examples(50), examples(20, seed=1)
+    watch = Watch(3, on(held))
+    memory = Memory(stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(chosen, train, on(held), watch=watch, checkpoint=memory)
+    told: list[int] = []
+    gone_on = fit(chosen, train, on(held), told.append, watch=watch, checkpoint=memory)
+    undisturbed = fit(chosen, train, on(held), watch=watch)
+    assert equal(gone_on, undisturbed)
+    assert all(torch.equal(values, undisturbed.watched[name]) for name, values in gone_on.watched.items())
+    assert sum(told) == 3 * 3
+    assert told[0] == 2 * min(stop, 3)
 
 
 def test_a_members_loss_is_its_mean_cross_entropy() -> None:

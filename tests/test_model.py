@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.fit import member_losses
-from pipeline.model import Perceptron, restore
+from pipeline.model import Noise, Perceptron, restore
 from pipeline.params import Params
 
 Floats = NDArray[np.float64]
@@ -216,6 +216,90 @@ def test_initial_weights_are_those_of_torch_nn_linear(
         for number, linear in enumerate(linears):
             assert torch.equal(state[f"linears.{number}.weight"][member], linear.weight.T)
             assert torch.equal(state[f"linears.{number}.bias"][member, 0], linear.bias)
+
+
+def test_initial_weights_may_be_normal(params: Callable[..., Params]) -> None:
+    model = params(initial_deviation="0.05").model
+    state = Perceptron(model, False, [0, 1]).state_dict()
+    for number, inputs in enumerate((784, 100, 100)):
+        weight = state[f"linears.{number}.weight"]
+        assert abs(float(weight.std()) / 0.05 - 1) < 0.05, inputs
+        assert abs(float(weight.mean())) < 0.005
+        assert float(state[f"linears.{number}.bias"].abs().max()) == 0
+        assert not torch.equal(weight[0], weight[1])
+    alone = Perceptron(model, True, [1]).state_dict()
+    assert torch.equal(alone["linears.0.weight"][0], state["linears.0.weight"][1])
+
+
+def test_binary_input_is_pixels_above_one_half(params: Callable[..., Params]) -> None:
+    images = torch.tensor([0.0, 0.5, 0.501, 1.0]).repeat(784 // 4).expand(3, -1)
+    exact = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(784 // 4).expand(3, -1)
+    binary, plain = (Perceptron(params(binary_input=text).model, False, [4]) for text in ("true", "false"))
+    assert torch.equal(binary(images), plain(exact))
+    assert not torch.equal(binary(images), plain(images))
+
+
+NOISY = {"hidden": "40,30", "noise": "true"}
+
+
+@pytest.mark.parametrize(("batchnorm", "position"), [*KINDS, (False, "before_activation")])
+def test_noise_is_of_training_alone_and_stands_where_batch_normalization_does(
+    params: Callable[..., Params], batchnorm: bool, position: str
+) -> None:
+    noisy, quiet = (
+        Perceptron(params(**NOISY | {"noise": text}, batchnorm_position=position).model, batchnorm, [3, 9])
+        for text in ("true", "false")
+    )
+    images = torch.rand(2, 500, 784, generator=torch.Generator().manual_seed(0))
+    seen: dict[str, Tensor] = {}
+    assert not torch.equal(noisy(images, seen.__setitem__), quiet(images))
+    quiet.load_state_dict({name: t for name, t in noisy.state_dict().items() if not name.startswith("noises")})
+    assert torch.equal(noisy.eval()(images), quiet.eval()(images))
+    followed = "layer1.activation" if position == "before_activation" else "layer2.pre_activation"
+    clean = seen["layer1.normalised" if batchnorm else f"layer1.{'pre_' * noisy.before}activation"]
+    disturbed = Noise([3, 9], 0)(clean)
+    through = torch.sigmoid(disturbed) if position == "before_activation" else noisy.linears[1](disturbed)
+    torch.testing.assert_close(seen[followed], through, atol=1e-5, rtol=1e-5)
+
+
+def test_noise_has_the_published_distribution() -> None:
+    noise = Noise([0], 0)
+    zeros, ones = torch.zeros(1, 2000, 300), torch.ones(1, 2000, 300)
+    shift = noise(zeros)[0].double()
+    assert abs(float(shift.mean(0).std()) - 1 / 12**0.5) < 0.03  # U(-0.5, 0.5) over units
+    assert float(shift.mean(0).abs().max()) < 0.51
+    torch.testing.assert_close(shift.std(0), torch.full((300,), 0.2 / 12**0.5, dtype=torch.float64), rtol=0.06, atol=0)
+    noise.steps.zero_()
+    factor = noise(ones)[0].double() - shift
+    assert 0.99 < float(factor.mean(0).min()) < 1.02
+    assert 1.23 < float(factor.mean(0).max()) < 1.26  # U(1, 1.25)
+    torch.testing.assert_close(factor.std(0), torch.full((300,), 0.1, dtype=torch.float64), rtol=0.12, atol=0)
+
+
+def test_noise_changes_with_step_layer_and_seed_and_not_with_company() -> None:
+    first, second, values = Noise([3, 9], 0), Noise([3, 9], 1), torch.ones(2, 5, 8)
+    one, again, other = first(values), first(values), second(values)
+    drawn = [one[0], one[1], again[0], other[0]]
+    assert not any(torch.equal(a, b) for at, a in enumerate(drawn) for b in drawn[:at])
+    assert torch.equal(Noise([9], 0)(values[:1])[0], one[1])
+    assert first.steps.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("position", ["after_activation", "before_activation"])
+def test_batch_statistics_leave_the_running_ones_as_they_were(params: Callable[..., Params], position: str) -> None:
+    network = Perceptron(params(**NOISY, batchnorm_position=position).model, True, [0, 1])
+    images = torch.rand(2, 16, 784, generator=torch.Generator().manual_seed(0))
+    network(images)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.eval()
+    by_running = network(images)
+    with network.batch_statistics():
+        by_batch = network(images)
+        assert not any(noise.training for noise in network.noises)
+    assert not torch.equal(by_batch, by_running)
+    assert torch.equal(network(images), by_running)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert not any(module.training for module in network.modules())
 
 
 def test_both_variants_of_a_seed_start_equal_and_seeds_differ(params: Callable[..., Params]) -> None:

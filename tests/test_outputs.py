@@ -37,7 +37,7 @@ def trained(seeds: int = len(SEEDS)) -> Trained:
         "linears.0.weight": torch.randn(seeds, 4, 5, generator=generator),
         "norms.0.running_var": torch.rand(seeds, 5, generator=generator).to(torch.float32),
     }
-    return Trained(weights, torch.rand(seeds, ITERATIONS, generator=generator), measured)
+    return Trained(weights, torch.rand(seeds, ITERATIONS, generator=generator), measured, {})
 
 
 def table(path: Path) -> tuple[list[str], list[list[str]]]:

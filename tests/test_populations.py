@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from pipeline.params import VARIANTS, Params, Variant
 from pipeline.populations import Outcome
 
 SETTINGS = {"hidden": "6,5", "seeds": "3,1,8", "epochs": "2", "batch_size": "16", "validation_batch_size": "9"}
-NAMES = [field.name for field in fields(Outcome)]
+NAMES = populations.CURVES
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]
@@ -185,6 +185,9 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         "optimizer": "sgd",
         "lr": "0.11",
         "momentum": "0.8",
+        "initial_deviation": "0.1",
+        "binary_input": "true",
+        "noise": "true",
     }
     for name, text in changes.items():
         digests.append(populations.digest(population(params(**SETTINGS | {name: text}), "plain"), 0, "images"))
@@ -195,7 +198,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         populations.digest(base, 1, "images"),
         populations.digest(base, 0, "others"),
     ]
-    assert len(set(digests)) == len(digests) == 15
+    assert len(set(digests)) == len(digests) == 18
     assert all(len(digest) == 64 for digest in digests)
 
 

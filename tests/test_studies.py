@@ -39,7 +39,7 @@ def test_a_study_is_its_name_its_grid_and_what_it_sets(tmp_path: Path) -> None:
 
 def test_setting_nothing_is_allowed(tmp_path: Path) -> None:
     folder = study(tmp_path, "grid: {lr: 0.1}")
-    assert studies.read(folder) == studies.Study("depth", ("lr=0.1",), {})
+    assert studies.read(folder) == studies.Study("depth", ("lr=0.1",), {}, None)
     (folder / "params.yaml").write_text("grid: {lr: 0.1}\nset:\n", encoding="utf-8")
     assert studies.read(folder).overrides == {}
 
@@ -54,6 +54,11 @@ def test_lists_in_a_list_are_values(tmp_path: Path) -> None:
     assert grid.read(found.grid) == {"model.hidden": ["[5]", "[6, 7]"]}
 
 
+def test_a_study_may_measure_more(tmp_path: Path) -> None:
+    found = studies.read(study(tmp_path, "grid: {lr: 0.1}\nprobe: {name: landscape, every: 5}"))
+    assert found.probe == {"name": "landscape", "every": 5}
+
+
 def test_null_is_set_as_null(tmp_path: Path) -> None:
     found = studies.read(study(tmp_path, "grid: {lr: 0.1}\nset: {data.directory: null}"))
     (point,) = grid.points(PARAMS, found.overrides, grid.read(found.grid))
@@ -63,13 +68,15 @@ def test_null_is_set_as_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "expected the sections grid and, if anything is set, set"),
-        ("[1, 2]", "expected the sections grid and, if anything is set, set"),
-        ("grid", "expected the sections grid and, if anything is set, set"),
-        ("set: {lr: 0.1}", "expected the sections grid and, if anything is set, set"),
-        ("grid: {lr: 0.1}\ntrain: {lr: 0.1}", "expected the sections grid and, if anything is set, set"),
+        ("", "expected the section grid and, where needed, set and probe"),
+        ("[1, 2]", "expected the section grid and, where needed, set and probe"),
+        ("grid", "expected the section grid and, where needed, set and probe"),
+        ("set: {lr: 0.1}", "expected the section grid and, where needed, set and probe"),
+        ("grid: {lr: 0.1}\ntrain: {lr: 0.1}", "expected the section grid and, where needed, set and probe"),
         ("grid: 5", "grid = 5: should map parameters to values"),
         ("grid: {lr: 0.1}\nset: [1]", "set = [1]: should map parameters to values"),
+        ("grid: {lr: 0.1}\nprobe: landscape", "probe = 'landscape': should have a name and every how many iterations"),
+        ("grid: {lr: 0.1}\nprobe: {name: landscape}", "probe = {'name': 'landscape'}: should have a name and every"),
         ("grid: {lr: 1", "cannot be read: "),
         ("grid: {lr: 1, lr: 2}", "cannot be read: "),
         ("grid: !!int x", "cannot be read: "),

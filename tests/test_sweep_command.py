@@ -7,6 +7,7 @@ import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -90,9 +91,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     run = populations.run
 
-    def counted(population: Population, split: Split) -> populations.Outcome:
+    def counted(population: Population, split: Split, *rest: Any) -> populations.Outcome:
         seen.append(population.variant)
-        return run(population, split)
+        return run(population, split, *rest)
 
     monkeypatch.setattr(populations, "run", counted)
     return seen
@@ -352,10 +353,10 @@ def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], mo
     command = ("--grid", "epochs=1,2", "--name", "stopped", "--lr", "0.3")
     run = populations.run
 
-    def stop(population: Population, split: Split) -> populations.Outcome:
+    def stop(population: Population, split: Split, *rest: Any) -> populations.Outcome:
         if len(trained) == 3:
             raise KeyboardInterrupt
-        return run(population, split)
+        return run(population, split, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(populations, "run", stop)

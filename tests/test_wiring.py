@@ -18,6 +18,7 @@ from pipeline.params import VARIANTS, Params, load
 PARAMS = load(ROOT / "params.yaml")
 STAGES = ("download", "train", "evaluate")
 MODULES = sorted(path.stem for path in (ROOT / "pipeline").glob("*.py"))
+PACKAGES = sorted(path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py"))
 
 
 def read_yaml(name: str) -> Any:
@@ -45,14 +46,15 @@ STUDIES = sorted(path.parent.name for path in (ROOT / "studies").glob("*/dvc.yam
 def test_a_study_is_wired(study: str) -> None:
     (stage,) = read_yaml(f"studies/{study}/dvc.yaml")["stages"].values()
     assert stage["cmd"] == f"python -m pipeline sweep --study studies/{study}"
+    settings = studies.read(ROOT / "studies" / study)
+    roots = ["stages.sweep", "studies"]
+    if settings.probe:
+        roots += [f"{package}.{settings.probe['name']}" for package in ("probes", "findings")]
     modules = {
-        str(path.relative_to(ROOT))
-        for name in closure("pipeline.stages.sweep") | closure("pipeline.studies")
-        if (path := path_of(name))
+        str(path.relative_to(ROOT)) for root in roots for name in closure(f"pipeline.{root}") if (path := path_of(name))
     }
     assert {dep for dep in names(stage["deps"]) if dep.endswith(".py")} == modules
     assert names(stage["outs"]) == {f"studies/{study}/results"}
-    settings = studies.read(ROOT / "studies" / study)
     assert grid.points(ROOT / "params.yaml", settings.overrides, grid.read(settings.grid))
     assert f"]({study}/README.md)" in (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
     assert "results/accuracy.png" in (ROOT / "studies" / study / "README.md").read_text(encoding="utf-8")
@@ -144,10 +146,11 @@ LAYERS = (
     {"files", "idx", "params"},
     {"data", "wheel", "outputs", "grid", "studies"},
     {"sources", "model"},
-    {"fit"},
-    {"activations", "statistics", "serving", "populations"},
-    {"figures", "tracking"},
+    {"fit", "checkpoints"},
+    {"activations", "statistics", "serving", "probes"},
+    {"figures", "tracking", "populations"},
     {"answer", "sweep"},
+    {"findings"},
     {"records", "stages"},
     {"flows"},
     {"cli"},
@@ -157,12 +160,14 @@ LAYERS = (
 
 def test_arrows_point_one_way() -> None:
     height = {module: level for level, layer in enumerate(LAYERS) for module in layer}
-    assert sorted(height) == sorted({*MODULES, "stages"} - {"__init__"})
-    for module in MODULES:
-        if module == "__init__":
+    assert sorted(height) == sorted({*MODULES, *PACKAGES} - {"__init__"})
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if module == "pipeline":
             continue
-        below = {name.split(".")[1] for name in imports(f"pipeline.{module}") if "." in name} - {module}
-        assert [name for name in below if height[name] >= height[module]] == [], module
+        own = module.split(".")[1]
+        below = {name.split(".")[1] for name in imports(module) if "." in name} - {own}
+        assert [name for name in below if height[name] >= height[own]] == [], module
     for stage in (*STAGES, "sweep"):
         others = {name for name in imports(f"pipeline.stages.{stage}") if name.startswith("pipeline.stages.")}
         assert others == set(), "stages know nothing of each other"

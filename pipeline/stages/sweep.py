@@ -7,12 +7,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline import data, figures, files, outputs, populations, sources, sweep
+from pipeline import data, figures, files, findings, outputs, populations, sources, sweep
+from pipeline.checkpoints import Checkpoint
 from pipeline.errors import UserError
+from pipeline.findings import Findings
 from pipeline.fit import Population, fit, prepare
 from pipeline.grid import Point
-from pipeline.params import VARIANTS, Params, Variant
+from pipeline.params import VARIANTS, Model, Params, Variant
 from pipeline.populations import Outcome
+from pipeline.probes import Probe
 from pipeline.sweep import Result
 
 
@@ -23,6 +26,7 @@ class Task:
     point: Point
     variant: Variant
     population: Population
+    probe: Probe | None
     digest: str
     file: Path
 
@@ -31,17 +35,24 @@ class Task:
         return populations.read(self.file)
 
 
-def plan(points: Sequence[Point], images: Path, folder: Path) -> list[Task]:
+def plan(points: Sequence[Point], images: Path, folder: Path, probe: Probe | None = None) -> list[Task]:
     """List the populations of a sweep whose outcomes are kept in `folder`: for each point, one of each variant."""
     known = sources.digest(images)
     tasks = []
     for point in points:
         for variant in VARIANTS:
             train = point.params.train
-            population = Population(variant, point.params.model, train, train.seeds)
-            digest = populations.digest(population, point.params.data.holdout, known)
-            tasks.append(Task(point, variant, population, digest, folder / f"{digest}.safetensors"))
+            population = Population(variant, _model(point.params, variant), train, train.seeds)
+            digest = populations.digest(population, point.params.data.holdout, known, probe)
+            tasks.append(Task(point, variant, population, probe, digest, folder / f"{digest}.safetensors"))
     return tasks
+
+
+def _model(params: Params, variant: Variant) -> Model:
+    """Return the network to train, equal where only the position of a Batch Normalization that is not there differs."""
+    if variant == "plain" and not params.model.noise:
+        return params.model.model_copy(update={"batchnorm_position": "after_activation"})
+    return params.model
 
 
 def read(params: Params, points: Sequence[Point], images: Path) -> data.Split:
@@ -75,17 +86,17 @@ def estimate(tasks: Sequence[Task], split: data.Split) -> float:
 
 def run(tasks: Sequence[Task], split: data.Split, keep: Callable[[Task, Outcome], None]) -> Iterator[Result]:
     """Run what is not kept yet, hand every outcome to `keep`, and give the results point by point."""
-    kept = [task.kept() for task in tasks]
-    done = sum(outcome is not None for outcome in kept)
+    done = sum(task.kept() is not None for task in tasks)
     if done:
         print(f"going on: {done} of {len(tasks)} populations were done before")
     outcomes: dict[Variant, Outcome] = {}
-    with tqdm(total=len(tasks), initial=done, desc="sweep", unit="population", disable=None) as bar:
-        for task, outcome in zip(tasks, kept, strict=True):
+    with tqdm(total=sum(map(_epochs, tasks)), desc="sweep", unit="epoch", disable=None) as bar:
+        for task in tasks:
+            outcome = task.kept()  # perhaps since a moment ago: populations may be equal
             if outcome is None:
-                outcome = populations.run(task.population, split)
-                populations.write(task.file, outcome)
-                bar.update()
+                outcome = _run(task, split, bar.update)
+            else:
+                bar.update(_epochs(task))
             keep(task, outcome)
             outcomes[task.variant] = outcome
             if len(outcomes) == len(VARIANTS):
@@ -93,14 +104,34 @@ def run(tasks: Sequence[Task], split: data.Split, keep: Callable[[Task, Outcome]
                 outcomes.clear()
 
 
-def write(results: Sequence[Result], params: Params, folder: Path) -> None:
-    """Write the sweep's table, answer and figure into `folder`."""
+def _epochs(task: Task) -> int:
+    return len(task.population.seeds) * task.population.train.epochs
+
+
+def _run(task: Task, split: data.Split, advance: Callable[[int], object]) -> Outcome:
+    checkpoint = Checkpoint(task.file.with_suffix(".checkpoint"))
+    outcome = populations.run(task.population, split, task.probe, checkpoint, advance)
+    populations.write(task.file, outcome)
+    checkpoint.remove()
+    return outcome
+
+
+def write(results: Sequence[Result], params: Params, folder: Path, probe: Probe | None = None) -> list[Path]:
+    """Write the sweep's table, answer and figures into `folder`, and return the files."""
     if not results:
         raise UserError("the sweep has no results")
-    header, rows = sweep.table(results, params.evaluate)
-    files.write(folder / "table.csv", outputs.as_csv(header, rows))
-    files.write(folder / "answer.md", sweep.answer(results, params.evaluate, params.data.holdout))
     lines = {variant: [result.mean(variant, params.evaluate) for result in results] for variant in VARIANTS}
     where = "held-out" if params.data.holdout else "test"
-    figure = figures.sweep([result.point.values for result in results], lines, f"{where} accuracy (%)")
-    files.write(folder / "accuracy.png", figures.png(figure))
+    points = [result.point.values for result in results]
+    found = findings.find(probe, results, params) if probe else Findings([], {})
+    words = sweep.answer(results, params.evaluate, params.data.holdout)
+    drawn = {"accuracy": figures.sweep(points, lines, f"{where} accuracy (%)"), **found.figures}
+    tables = {"table": sweep.table(results, params.evaluate), **found.tables}
+    content: dict[str, str | bytes] = {
+        "answer.md": "\n".join([*found.words, words]),
+        **{f"{name}.csv": outputs.as_csv(*table) for name, table in tables.items()},
+        **{f"{name}.png": figures.png(figure) for name, figure in drawn.items()},
+    }
+    for name, one in content.items():
+        files.write(folder / name, one)
+    return [folder / name for name in content]

@@ -1,0 +1,49 @@
+"""A training of minutes goes on where it was killed: its state, kept in a file while it lasts."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from pipeline import files
+
+SECONDS = 10.0  # between two writes, so that short trainings write nothing
+
+
+class Checkpoint:
+    """The file at `path`, written at most once in `seconds`."""
+
+    def __init__(self, path: Path, seconds: float = SECONDS) -> None:
+        self.path = path
+        self.seconds = seconds
+        self.written = time.monotonic()
+
+    def read(self) -> list[dict[str, Tensor]]:
+        """Return the states of the parts that were kept last; none if there is no file or a damaged one."""
+        parts: dict[int, dict[str, Tensor]] = {}
+        try:
+            for name, tensor in safetensors.torch.load_file(self.path).items():
+                number, _, rest = name.partition("/")
+                parts.setdefault(int(number), {})[rest] = tensor
+        except (OSError, safetensors.SafetensorError):
+            return []
+        return [parts[number] for number in sorted(parts)]
+
+    def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        """Keep the states of parts, if the last time is long enough ago."""
+        if time.monotonic() - self.written < self.seconds:
+            return
+        named = {
+            f"{number}/{name}": tensor.contiguous()
+            for number, part in enumerate(parts)
+            for name, tensor in part.items()
+        }
+        files.write(self.path, safetensors.torch.save(named))
+        self.written = time.monotonic()
+
+    def remove(self) -> None:
+        """Forget it: the training is complete."""
+        self.path.unlink(missing_ok=True)
