@@ -147,15 +147,14 @@ def sweep(
     """
     if name and not NAME.fullmatch(name):
         raise UserError(f"name = {name}: should be letters, digits, '-' and '_'")
-    probe = None
-    if study:
-        settings = studies.read(study)
+    settings = studies.read(study) if study else None
+    if settings:
         name, overrides = name or settings.name, {**settings.overrides, **overrides}
-        grid_texts, probe = (*settings.grid, *grid_texts), settings.probe
+        grid_texts = (*settings.grid, *grid_texts)
     values = grid.read([*grid_texts, *(grids or "").split()])
     folder = layout.SWEEPS / (name or grid.name(values, overrides))
     results = study / "results" if study else folder
-    flows.sweep(values, overrides, folder, results, probe=probe, dry_run=dry_run, yes=yes)
+    flows.sweep(values, overrides, folder, results, study=settings, dry_run=dry_run, yes=yes)
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from pipeline.activations import Scale
 from pipeline.params import Variant
-
-if TYPE_CHECKING:  # SciPy takes seconds to import
-    from pipeline.statistics import Interval
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -49,7 +46,7 @@ def pixels(figure: Figure, dpi: int = 100) -> NDArray[np.uint8]:
 
 def curves(values: Mapping[Variant, Floats], first: int, xlabel: str, ylabel: str, *, log: bool = False) -> Figure:
     """Draw one line per seed and their mean over steps; values [seeds, steps] by variant, from step `first`."""
-    figure, axes = _figure(1, 1, width=6.4, height=4.0)
+    figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
     for variant, lines in values.items():
         steps = np.arange(first, first + lines.shape[1])
@@ -103,7 +100,7 @@ def histograms(
     tensors = sorted({name for of in counts.values() for name in of})
     layers = sorted({name.split(".")[0] for name in tensors}, key=lambda layer: int(layer.removeprefix("layer")))
     kinds = [kind for kind in TENSORS if any(name.endswith(f".{kind}") for name in tensors)]
-    figure, axes = _figure(len(layers), len(kinds), width=3.6 * len(kinds), height=2.5 * len(layers) + 0.6)
+    figure, axes = blank(len(layers), len(kinds), width=3.6 * len(kinds), height=2.5 * len(layers) + 0.6)
     for row, layer in enumerate(layers):
         for column, kind in enumerate(kinds):
             axis, name = axes[row, column], f"{layer}.{kind}"
@@ -121,7 +118,7 @@ def histograms(
 
 def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure:
     """Draw the lab's own histogram: a layer's pre-activations [seeds, units] of one test image, by variant."""
-    figure, axes = _figure(1, 1, width=6.4, height=4.0)
+    figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
     finite = {variant: array[np.isfinite(array)] for variant, array in values.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins=40)
@@ -140,9 +137,30 @@ def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure
     return figure
 
 
+def lab_views(rows: Mapping[str, Sequence[tuple[str, Mapping[Variant, Floats], bool]]]) -> Figure:
+    """Draw the lab's histogram in several ways, a row of panels for each name.
+
+    A panel has a title, values [seeds, units] by variant, and whether the variants share their bins: the lab gives
+    each its own ten.
+    """
+    count = max(len(panels) for panels in rows.values())
+    figure, axes = blank(len(rows), count, width=4.2 * count, height=3.2 * len(rows) + 0.6)
+    for (name, panels), line in zip(rows.items(), axes, strict=True):
+        for (title, values, shared), axis in zip(panels, line, strict=True):
+            finite = {variant: array[np.isfinite(array)] for variant, array in values.items()}
+            edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins=40)
+            for variant, array in finite.items():
+                bins = edges if shared else np.histogram_bin_edges(array, bins=10)
+                axis.hist(array, bins=list(bins), color=COLOURS[variant], alpha=0.55, label=LABELS[variant])
+            axis.set_title(f"{name}:\n{title}", fontsize=9)
+            axis.set(xlabel="second hidden layer (no unit)", ylabel="number of units")
+    _shared_legend(figure, COLOURS)
+    return figure
+
+
 def paired(values: Mapping[Variant, Floats], seeds: Sequence[int], ylabel: str) -> Figure:
     """Draw one value per seed [seeds] of both variants, each pair joined."""
-    figure, axes = _figure(1, 1, width=6.4, height=4.0)
+    figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
     axis.vlines(range(len(seeds)), *values.values(), color="0.75", zorder=1)
     for marker, variant in zip("so", values, strict=True):
@@ -163,7 +181,7 @@ def paired(values: Mapping[Variant, Floats], seeds: Sequence[int], ylabel: str) 
 
 def per_digit(values: Mapping[Variant, Floats], ylabel: str) -> Figure:
     """Draw a value of every seed and class [seeds, classes], side by side for the variants."""
-    figure, axes = _figure(1, 1, width=6.4, height=4.0)
+    figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
     for offset, marker, (variant, array) in zip((-0.15, 0.15), "so", values.items(), strict=True):
         places = np.arange(array.shape[1]) + offset
@@ -179,7 +197,7 @@ def per_digit(values: Mapping[Variant, Floats], ylabel: str) -> Figure:
 
 def confusions(matrices: Mapping[Variant, Floats]) -> Figure:
     """Draw confusion matrices [classes, classes] (true, predicted) as per cent of each true class."""
-    figure, axes = _figure(1, len(matrices), width=5.2 * len(matrices), height=4.8)
+    figure, axes = blank(1, len(matrices), width=5.2 * len(matrices), height=4.8)
     for axis, (variant, matrix) in zip(axes[0], matrices.items(), strict=True):
         percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         axis.imshow(percent, cmap="Blues", vmin=0, vmax=100)
@@ -194,54 +212,8 @@ def confusions(matrices: Mapping[Variant, Floats]) -> Figure:
     return figure
 
 
-def sweep(points: Sequence[Mapping[str, str]], lines: Mapping[Variant, Sequence["Interval"]], ylabel: str) -> Figure:
-    """Draw accuracy (fractions, drawn as per cent) over a grid's first key, a panel for each choice of the others.
-
-    `points` are the values by key, and `lines` the mean with its interval at each point. The axis is logarithmic
-    where the values are positive numbers that span more than a factor of ten, and lists the values where they are
-    no numbers.
-    """
-    key, *others = points[0]
-    panels = list(dict.fromkeys(tuple(point[other] for other in others) for point in points))
-    figure, axes = _figure(1, len(panels), width=max(6.4, 4.2 * len(panels)), height=4.2)
-    for axis, panel in zip(axes[0], panels, strict=True):
-        at = [place for place, point in enumerate(points) if tuple(point[other] for other in others) == panel]
-        places = _places(axis, [points[place][key] for place in at])
-        for variant, intervals in lines.items():
-            value, low, high = (
-                [100 * getattr(intervals[place], what) for place in at] for what in ("value", "low", "high")
-            )
-            axis.plot(
-                places,
-                value,
-                DASHES[variant],
-                marker="o",
-                markersize=3.5,
-                color=COLOURS[variant],
-                label=LABELS[variant],
-                **STYLE,
-            )
-            axis.fill_between(places, low, high, color=COLOURS[variant], alpha=0.2, linewidth=0)
-        axis.set(xlabel=key, ylabel=ylabel)
-        axis.set_ylim(0, 100)
-        axis.set_title(", ".join(f"{other} = {value}" for other, value in zip(others, panel, strict=True)), fontsize=10)
-    _shared_legend(figure, lines)
-    return figure
-
-
-def _places(axis: Axes, values: Sequence[str]) -> list[float]:
-    """Place a key's values on the x axis."""
-    try:
-        places = [float(value) for value in values]
-    except ValueError:
-        axis.set_xticks(range(len(values)), values)
-        return list(range(len(values)))
-    if min(places) > 0 and max(places) / min(places) > 10:
-        axis.set_xscale("log")
-    return places
-
-
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
+def blank(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure of so many inches with empty axes [rows, columns]."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline import files, grid, layout
 from pipeline.errors import UserError
@@ -17,6 +17,7 @@ from pipeline.params import VARIANTS, Params, Variant, load
 
 if TYPE_CHECKING:
     from pipeline.records import Record
+    from pipeline.studies import Study
 
 
 def download(params: Params) -> None:
@@ -90,13 +91,13 @@ def sweep(
     folder: Path,
     results: Path,
     *,
-    probe: Mapping[str, Any] | None,
+    study: "Study | None",
     dry_run: bool,
     yes: bool,
 ) -> None:
     """Train both variants at every point of a grid; outcomes are kept in `folder`, what was found in `results`.
 
-    `probe` is what a study measures besides, as its params.yaml has it.
+    A `study` may measure and say more.
 
     Raises:
         UserError: a key or value is not allowed, or the grid is large and `yes` was not said.
@@ -106,9 +107,11 @@ def sweep(
     if trainings > grid.LARGE and not yes:
         raise UserError(f"the grid has {trainings} trainings, more than {grid.LARGE}; give --yes if it is meant")
     points = grid.points(layout.PARAMS, overrides, values)
+    from pipeline.findings import named
     from pipeline.probes import Probe
 
-    watched = Probe(**probe) if probe else None
+    probe = Probe(**study.probe) if study and study.probe else None
+    find = named(study.findings, probe.every if probe else 0) if study and study.findings else None
     images = _images(params)
     if not images.is_dir():
         from pipeline.stages.download import download as fetch
@@ -117,12 +120,13 @@ def sweep(
     from pipeline.stages import sweep as stage
 
     split = stage.read(params, points, images)
-    tasks = stage.plan(points, images, folder, watched)
-    left = [task for task in tasks if task.kept() is None]
+    tasks = stage.plan(points, images, folder, probe)
+    left = {task.digest: task for task in tasks if task.kept() is None}.values()  # some populations may be equal
     seeds = len(params.train.seeds)
     print(
-        f"{folder.name}: {len(points)} points, {len(tasks)} populations of {seeds} seed{'s' * (seeds > 1)}, "
-        f"{len(left)} still to train" + (f", about {stage.estimate(left, split):.0f} seconds" if dry_run else "")
+        f"{folder.name}: {len(points)} points, {len({task.digest for task in tasks})} populations of {seeds} "
+        f"seed{'s' * (seeds > 1)}, "
+        f"{len(left)} still to train" + (f", about {stage.estimate([*left], split):.0f} seconds" if dry_run else "")
     )
     if not params.data.holdout:
         print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
@@ -131,7 +135,7 @@ def sweep(
     from pipeline import records
 
     found = list(stage.run(tasks, split, lambda task, outcome: records.log_point(folder.name, task, outcome)))
-    written = stage.write(found, params, results, watched)
+    written = stage.write(found, params, results, find)
     records.log_sweep(folder.name, values, written, own="MLFLOW_RUN_ID" not in os.environ)
     print((results / "answer.md").read_text(encoding="utf-8"))
 

@@ -116,10 +116,10 @@ class Noise(nn.Module):
 
     def _draw(self, seed: int, step: int, shape: torch.Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         random = np.random.default_rng((seed, NOISE_STREAM + self.layer, step))
-        mean, deviation = random.uniform(-0.5, 0.5, shape[1]), random.uniform(1, 1.25, shape[1])
-        shift = mean + random.uniform(-0.1, 0.1, shape)
-        factor = deviation + 0.1 * random.standard_normal(shape)
-        return factor.astype(np.float32), shift.astype(np.float32)
+        mean = random.uniform(-0.5, 0.5, shape[1]).astype(np.float32)
+        deviation = random.uniform(1, 1.25, shape[1]).astype(np.float32)
+        shift = mean + np.float32(0.2) * (random.random(shape, np.float32) - np.float32(0.5))
+        return deviation + np.float32(0.1) * random.standard_normal(shape, np.float32), shift
 
 
 class Perceptron(nn.Module):
@@ -168,13 +168,21 @@ class Perceptron(nn.Module):
     @contextlib.contextmanager
     def batch_statistics(self) -> Iterator[None]:
         """Within, normalise by each batch's own statistics; the running ones are afterwards as they were."""
-        kept = [buffer.clone() for buffer in self.norms.buffers()]
         training = self.norms.training
         self.norms.train()
+        with self.statistics_kept():
+            try:
+                yield
+            finally:
+                self.norms.train(training)
+
+    @contextlib.contextmanager
+    def statistics_kept(self) -> Iterator[None]:
+        """Make the running statistics afterwards what they were before."""
+        kept = [buffer.clone() for buffer in self.norms.buffers()]
         try:
             yield
         finally:
-            self.norms.train(training)
             for buffer, was in zip(self.norms.buffers(), kept, strict=True):
                 buffer.copy_(was)
 

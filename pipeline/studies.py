@@ -10,16 +10,21 @@ from pipeline.params import parse
 
 @dataclass(frozen=True)
 class Study:
-    """A study: its name, the grid as `KEY=VALUES`, values set at every point, and what it measures besides."""
+    """A study.
+
+    grid: as `KEY=VALUES`. overrides: values set at every point. probe: what it measures besides, if anything.
+    findings: who puts what it found in words and figures, if not the sweep alone.
+    """
 
     name: str
     grid: tuple[str, ...]
     overrides: dict[str, str]
     probe: dict[str, Any] | None
+    findings: str | None
 
 
 def read(folder: Path) -> Study:
-    """Read `params.yaml` in a study's folder: the section `grid`, and perhaps `set` and `probe`.
+    """Read `params.yaml` in a study's folder: the section `grid`, and perhaps `set`, `probe` and `findings`.
 
     Raises:
         UserError: the file cannot be read or has other sections.
@@ -29,13 +34,17 @@ def read(folder: Path) -> Study:
         content = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from None
-    if not isinstance(content, dict) or not {"grid"} <= set(content) <= {"grid", "set", "probe"}:
-        raise UserError(f"{path}: expected the section grid and, where needed, set and probe")
+    if not isinstance(content, dict) or not {"grid"} <= set(content) <= {"grid", "set", "probe", "findings"}:
+        raise UserError(f"{path}: expected the section grid and, where needed, set, probe and findings")
     grid, fixed = (_section(path, content, name) for name in ("grid", "set"))
     probe = content.get("probe")
     if probe is not None and (not isinstance(probe, dict) or set(probe) != {"name", "every"}):
         raise UserError(f"{path}: probe = {probe!r}: should have a name and every how many iterations to measure")
-    return Study(folder.resolve().name, tuple(f"{key}={text}" for key, text in grid.items()), fixed, probe)
+    findings = content.get("findings")
+    if not isinstance(findings, str | None):
+        raise UserError(f"{path}: findings = {findings!r}: should be a name")
+    texts = tuple(f"{key}={text}" for key, text in grid.items())
+    return Study(folder.resolve().name, texts, fixed, probe, findings)
 
 
 def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, str]:

@@ -50,11 +50,19 @@ def table(results: Sequence[Result], settings: Evaluate) -> tuple[list[str], lis
         row = [result.point.values[key] for key in keys]
         for variant in VARIANTS:
             mean = result.mean(variant, settings)
-            row += [*map(_number, (mean.value, mean.low, mean.high)), str(_diverged(result.outcomes[variant]))]
+            row += [*map(number, (mean.value, mean.low, mean.high)), str(_diverged(result.outcomes[variant]))]
         found = result.difference(settings)
-        row += [*map(_number, (found.difference.value, found.difference.low, found.difference.high)), str(found.pairs)]
+        row += [*map(number, (found.difference.value, found.difference.low, found.difference.high)), str(found.pairs)]
         rows.append(row)
     return header, rows
+
+
+def groups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
+    """Group the points by the values of all keys but the first."""
+    found: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        found.setdefault(tuple(result.point.values.values())[1:], []).append(result)
+    return found
 
 
 def answer(results: Sequence[Result], settings: Evaluate, holdout: int) -> str:
@@ -65,9 +73,7 @@ def answer(results: Sequence[Result], settings: Evaluate, holdout: int) -> str:
         f"Accuracy on {where} after the last epoch, means over seeds with {100 * settings.confidence:g} % bootstrap "
         "intervals; differences are Batch Normalization minus plain, pair by pair.",
         "",
-        f"| {' | '.join(header)} |",
-        f"|{' --- |' * len(header)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
+        *markdown(header, rows),
         "",
         *_best(results, settings, holdout),
         "",
@@ -88,15 +94,44 @@ def _best(results: Sequence[Result], settings: Evaluate, holdout: int) -> list[s
     ]
     for variant, result in chosen.items():
         tested = interval(result.outcomes[variant].test_accuracy, settings.confidence, settings.resamples)
-        lines.append(f"- {LABELS[variant]}: {_where(result.point)}; test accuracy {_spread(tested)}.")
+        lines.append(f"- {LABELS[variant]}: {_where(result.point)}; test accuracy {spread(tested)}.")
     found = compare_best(chosen, settings)
     if found.pairs < 2:
         verdict = " One pair is too few for an interval." if found.pairs else " No pair is without divergence."
     else:
         verdict = "" if found.difference.excludes(0) else " No difference is shown."
     pairs = f"{found.pairs} pair{'s' * (found.pairs != 1)}"
-    lines += ["", f"Difference at the two best points, over {pairs}: {_spread(found.difference)}.{verdict}"]
+    lines += ["", f"Difference at the two best points, over {pairs}: {spread(found.difference)}.{verdict}"]
+    if len(groups(results)) > 1:
+        lines += ["", *_best_by_group(results, settings)]
     return lines
+
+
+def _best_by_group(results: Sequence[Result], settings: Evaluate) -> list[str]:
+    key, *others = results[0].point.values
+    cells = [*others]
+    for variant in VARIANTS:
+        cells += [f"{LABELS[variant]}: best {key}", f"{LABELS[variant]}: test accuracy"]
+    cells += ["difference", "pairs"]
+    rows = []
+    for values, of in groups(results).items():
+        chosen = {variant: best(of, variant) for variant in VARIANTS}
+        row = [*values]
+        for variant, result in chosen.items():
+            tested = interval(result.outcomes[variant].test_accuracy, settings.confidence, settings.resamples)
+            row += [result.point.values[key], spread(tested)]
+        found = compare_best(chosen, settings)
+        rows.append([*row, spread(found.difference), str(found.pairs)])
+    return [
+        f"Likewise for each choice of {' and '.join(others)}, each variant at its own best {key}:",
+        "",
+        *markdown(cells, rows),
+    ]
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    return [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def compare_best(chosen: Mapping[Variant, Result], settings: Evaluate) -> Comparison:
@@ -113,10 +148,12 @@ def _diverged(outcome: Outcome) -> int:
     return int(np.count_nonzero(outcome.diverged_at))
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a number with four digits, or nothing for what is not one."""
     return f"{value:.4f}" if np.isfinite(value) else ""
 
 
-def _spread(interval: Interval) -> str:
-    value, low, high = (_number(number) for number in (interval.value, interval.low, interval.high))
+def spread(interval: Interval) -> str:
+    """Return a value with its interval, if it has one."""
+    value, low, high = (number(one) for one in (interval.value, interval.low, interval.high))
     return f"{value} [{low}, {high}]" if low else value

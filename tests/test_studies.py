@@ -39,7 +39,7 @@ def test_a_study_is_its_name_its_grid_and_what_it_sets(tmp_path: Path) -> None:
 
 def test_setting_nothing_is_allowed(tmp_path: Path) -> None:
     folder = study(tmp_path, "grid: {lr: 0.1}")
-    assert studies.read(folder) == studies.Study("depth", ("lr=0.1",), {}, None)
+    assert studies.read(folder) == studies.Study("depth", ("lr=0.1",), {}, None, None)
     (folder / "params.yaml").write_text("grid: {lr: 0.1}\nset:\n", encoding="utf-8")
     assert studies.read(folder).overrides == {}
 
@@ -55,7 +55,8 @@ def test_lists_in_a_list_are_values(tmp_path: Path) -> None:
 
 
 def test_a_study_may_measure_more(tmp_path: Path) -> None:
-    found = studies.read(study(tmp_path, "grid: {lr: 0.1}\nprobe: {name: landscape, every: 5}"))
+    found = studies.read(study(tmp_path, "grid: {lr: 0.1}\nprobe: {name: landscape, every: 5}\nfindings: smooth"))
+    assert found.findings == "smooth"
     assert found.probe == {"name": "landscape", "every": 5}
 
 
@@ -68,15 +69,16 @@ def test_null_is_set_as_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "expected the section grid and, where needed, set and probe"),
-        ("[1, 2]", "expected the section grid and, where needed, set and probe"),
-        ("grid", "expected the section grid and, where needed, set and probe"),
-        ("set: {lr: 0.1}", "expected the section grid and, where needed, set and probe"),
-        ("grid: {lr: 0.1}\ntrain: {lr: 0.1}", "expected the section grid and, where needed, set and probe"),
+        ("", "expected the section grid and, where needed, set, probe and findings"),
+        ("[1, 2]", "expected the section grid and, where needed, set, probe and findings"),
+        ("grid", "expected the section grid and, where needed, set, probe and findings"),
+        ("set: {lr: 0.1}", "expected the section grid and, where needed, set, probe and findings"),
+        ("grid: {lr: 0.1}\ntrain: {lr: 0.1}", "expected the section grid and, where needed, set, probe and findings"),
         ("grid: 5", "grid = 5: should map parameters to values"),
         ("grid: {lr: 0.1}\nset: [1]", "set = [1]: should map parameters to values"),
         ("grid: {lr: 0.1}\nprobe: landscape", "probe = 'landscape': should have a name and every how many iterations"),
         ("grid: {lr: 0.1}\nprobe: {name: landscape}", "probe = {'name': 'landscape'}: should have a name and every"),
+        ("grid: {lr: 0.1}\nfindings: [1]", "findings = [1]: should be a name"),
         ("grid: {lr: 1", "cannot be read: "),
         ("grid: {lr: 1, lr: 2}", "cannot be read: "),
         ("grid: !!int x", "cannot be read: "),

@@ -13,7 +13,7 @@ from conftest import PARAMS
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
-from pipeline import figures, grid, populations, sources, sweep
+from pipeline import figures, grid, panels, populations, sources, sweep
 from pipeline.data import Split
 from pipeline.errors import UserError
 from pipeline.fit import Population
@@ -431,7 +431,7 @@ def drawn(axis: Axes, variant: Variant) -> np.ndarray[tuple[int, ...], np.dtype[
 def test_lines_and_bands_are_the_values_in_per_cent() -> None:
     given = lines(3)
     points = [{"train.lr": text} for text in ("0.1", "0.2", "0.4")]
-    figure = figures.sweep(points, given, "held-out accuracy (%)")
+    figure = panels.sweep(points, given, "held-out accuracy (%)")
     (axis,) = figure.axes
     for variant, band in zip(VARIANTS, axis.collections, strict=True):
         expected = [[x, 100 * interval.value] for x, interval in zip((0.1, 0.2, 0.4), given[variant], strict=True)]
@@ -461,7 +461,7 @@ def test_lines_and_bands_are_the_values_in_per_cent() -> None:
     ],
 )
 def test_the_axis_is_logarithmic_where_values_span_more_than_ten(texts: list[str], expected: str) -> None:
-    figure = figures.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)")
+    figure = panels.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)")
     (axis,) = figure.axes
     assert axis.get_xscale() == expected
     np.testing.assert_allclose(drawn(axis, "plain")[:, 0], [float(text) for text in texts])
@@ -469,7 +469,7 @@ def test_the_axis_is_logarithmic_where_values_span_more_than_ten(texts: list[str
 
 @pytest.mark.parametrize("texts", [["sigmoid", "tanh", "relu"], ["[100]", "[100, 100]"], ["1", "auto"]])
 def test_words_are_categories_in_their_order(texts: list[str]) -> None:
-    (axis,) = figures.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)").axes
+    (axis,) = panels.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)").axes
     assert [tick.get_text() for tick in axis.get_xticklabels()] == texts
     np.testing.assert_array_equal(axis.get_xticks(), range(len(texts)))
     np.testing.assert_array_equal(drawn(axis, "batchnorm")[:, 0], range(len(texts)))
@@ -484,7 +484,7 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
         for epochs in ("1", "2")
     ]
     given = lines(len(points))
-    figure = figures.sweep(points, given, "accuracy (%)")
+    figure = panels.sweep(points, given, "accuracy (%)")
     assert [axis.get_title() for axis in figure.axes] == [
         f"model.activation = {activation}, train.epochs = {epochs}"
         for activation in ("relu", "tanh")
@@ -499,6 +499,6 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
 
 def test_points_without_intervals_are_drawn() -> None:
     alone: dict[Variant, list[Interval]] = {v: [Interval(0.5, np.nan, np.nan)] * 2 for v in VARIANTS}
-    figure = figures.sweep([{"lr": "1"}, {"lr": "2"}], alone, "accuracy (%)")
+    figure = panels.sweep([{"lr": "1"}, {"lr": "2"}], alone, "accuracy (%)")
     np.testing.assert_array_equal(drawn(figure.axes[0], "plain"), [[1, 50], [2, 50]])
     assert figures.png(figure, dpi=40).startswith(b"\x89PNG")

@@ -48,8 +48,8 @@ def test_a_study_is_wired(study: str) -> None:
     assert stage["cmd"] == f"python -m pipeline sweep --study studies/{study}"
     settings = studies.read(ROOT / "studies" / study)
     roots = ["stages.sweep", "studies"]
-    if settings.probe:
-        roots += [f"{package}.{settings.probe['name']}" for package in ("probes", "findings")]
+    roots += [f"probes.{settings.probe['name']}"] if settings.probe else []
+    roots += [f"findings.{settings.findings}"] if settings.findings else []
     modules = {
         str(path.relative_to(ROOT)) for root in roots for name in closure(f"pipeline.{root}") if (path := path_of(name))
     }
@@ -149,7 +149,7 @@ LAYERS = (
     {"fit", "checkpoints"},
     {"activations", "statistics", "serving", "probes"},
     {"figures", "tracking", "populations"},
-    {"answer", "sweep"},
+    {"answer", "sweep", "panels"},
     {"findings"},
     {"records", "stages"},
     {"flows"},
@@ -177,7 +177,7 @@ def test_arrows_point_one_way() -> None:
     ("library", "owners"),
     [
         ("mlflow", {"tracking"}),
-        ("matplotlib", {"figures"}),
+        ("matplotlib", {"figures", "panels"}),
         ("torchvision", {"sources"}),
         ("scipy", {"statistics"}),
         ("pickle", {"wheel"}),

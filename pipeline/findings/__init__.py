@@ -1,12 +1,15 @@
-"""What studies found beyond the table of their points: a module for each probe, whose `find` reads its outcomes."""
+"""What studies found beyond the table of their points: a module each, whose `find` reads the outcomes."""
 
 import importlib
-from collections.abc import Sequence
+import math
+import pkgutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.errors import UserError
 from pipeline.params import Params
-from pipeline.probes import Probe
+from pipeline.statistics import Interval
 from pipeline.sweep import Result
 
 if TYPE_CHECKING:
@@ -22,8 +25,26 @@ class Findings:
     tables: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = field(default_factory=dict)
 
 
-def find(probe: Probe, results: Sequence[Result], params: Params) -> Findings:
-    """Return what a probe's outcomes say."""
-    module = importlib.import_module(f"{__name__}.{probe.name}")
-    found: Findings = module.find(results, params, probe.every)
-    return found
+def verdict(difference: Interval, more: str, less: str) -> str:
+    """Return what an interval shows: that there is more, that there is less, or neither."""
+    if math.isnan(difference.low):
+        return "too few pairs to tell"
+    if not difference.excludes(0):
+        return "no difference is shown"
+    return more if difference.value > 0 else less
+
+
+Find = Callable[[Sequence[Result], Params], Findings]
+
+
+def named(name: str, every: int) -> Find:
+    """Return the function that says what a study found that measured every so many iterations (0: never).
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    known = [module.name for module in pkgutil.iter_modules(__path__)]
+    if name not in known:
+        raise UserError(f"findings = {name}: there are none; choose from {', '.join(known)}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    return lambda results, params: module.find(results, params, every)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline import data, figures, files, findings, outputs, populations, sources, sweep
+from pipeline import data, figures, files, outputs, panels, populations, sources, sweep
 from pipeline.checkpoints import Checkpoint
 from pipeline.errors import UserError
-from pipeline.findings import Findings
+from pipeline.findings import Find, Findings
 from pipeline.fit import Population, fit, prepare
 from pipeline.grid import Point
 from pipeline.params import VARIANTS, Model, Params, Variant
@@ -116,16 +116,16 @@ def _run(task: Task, split: data.Split, advance: Callable[[int], object]) -> Out
     return outcome
 
 
-def write(results: Sequence[Result], params: Params, folder: Path, probe: Probe | None = None) -> list[Path]:
-    """Write the sweep's table, answer and figures into `folder`, and return the files."""
+def write(results: Sequence[Result], params: Params, folder: Path, find: Find | None = None) -> list[Path]:
+    """Write the table, answer and figures of a sweep and what a study found besides, and return the files."""
     if not results:
         raise UserError("the sweep has no results")
     lines = {variant: [result.mean(variant, params.evaluate) for result in results] for variant in VARIANTS}
     where = "held-out" if params.data.holdout else "test"
     points = [result.point.values for result in results]
-    found = findings.find(probe, results, params) if probe else Findings([], {})
+    found = find(results, params) if find else Findings([], {})
     words = sweep.answer(results, params.evaluate, params.data.holdout)
-    drawn = {"accuracy": figures.sweep(points, lines, f"{where} accuracy (%)"), **found.figures}
+    drawn = {"accuracy": panels.sweep(points, lines, f"{where} accuracy (%)"), **found.figures}
     tables = {"table": sweep.table(results, params.evaluate), **found.tables}
     content: dict[str, str | bytes] = {
         "answer.md": "\n".join([*found.words, words]),

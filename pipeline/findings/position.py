@@ -1,0 +1,62 @@
+"""Before or after the activation: each position at its own best learning rate, for every activation function."""
+
+from collections.abc import Sequence
+
+from pipeline.findings import Findings, verdict
+from pipeline.panels import GREEN, Line, Panel, axis_of, draw, mean_line
+from pipeline.params import Params
+from pipeline.statistics import compare, interval
+from pipeline.sweep import Result, best, markdown, spread
+
+POSITIONS = {"after_activation": "after the activation", "before_activation": "before the activation"}
+
+
+def find(results: Sequence[Result], params: Params, _every: int) -> Findings:
+    """Compare the positions seed by seed, on the test images, at learning rates chosen on the held-out ones."""
+    settings = params.evaluate
+    functions = list(dict.fromkeys(result.point.params.model.activation for result in results))
+    rows, panels = [], []
+    for function in functions:
+        at = {
+            position: [
+                result
+                for result in results
+                if (result.point.params.model.activation, result.point.params.model.batchnorm_position)
+                == (function, position)
+            ]
+            for position in POSITIONS
+        }
+        panels.append(_panel(function, at, params))
+        chosen = {position: best(of, "batchnorm") for position, of in at.items()}
+        tested = {position: result.outcomes["batchnorm"].test_accuracy for position, result in chosen.items()}
+        found = compare(
+            tested["before_activation"], tested["after_activation"], settings.confidence, settings.resamples
+        )
+        cells = [
+            cell
+            for position in POSITIONS
+            for cell in (
+                chosen[position].point.values["train.lr"],
+                spread(interval(tested[position], settings.confidence, settings.resamples)),
+            )
+        ]
+        judged = verdict(found.difference, "before is better", "after is better")
+        rows.append([function, *cells, spread(found.difference), str(found.pairs), judged])
+    header = ["activation"]
+    for name in POSITIONS.values():
+        header += [f"{name}: best lr", f"{name}: test accuracy"]
+    header += ["before minus after", "pairs", "verdict"]
+    words = ["# Before or after the activation?", "", *markdown(header, rows), ""]
+    return Findings(words, {"positions": draw(panels)}, {"positions": (header, rows)})
+
+
+def _panel(function: str, at: dict[str, list[Result]], params: Params) -> Panel:
+    settings = params.evaluate
+    after, before = (at[position] for position in POSITIONS)
+    x, log, _ = axis_of([result.point.values["train.lr"] for result in after])
+    lines = [mean_line("plain", x, [result.mean("plain", settings) for result in after], 100, marker="s")]
+    for of, colour, label in ((after, None, "after"), (before, GREEN, "before")):
+        line = mean_line("batchnorm", x, [result.mean("batchnorm", settings) for result in of], 100, marker="o")
+        style = {**line.style, "markersize": 3.5, **({"color": colour, "linestyle": "-."} if colour else {})}
+        lines.append(Line(f"{line.label} {label} the activation", line.x, line.y, line.low, line.high, style))
+    return Panel(function, lines, "learning rate", "held-out accuracy (%)", log_x=log, limits=(0, 100))

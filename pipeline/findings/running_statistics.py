@@ -1,0 +1,83 @@
+"""Evaluation by running, batch and recomputed statistics, and how far the running ones lag."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.figures import LABELS
+from pipeline.findings import Findings, verdict
+from pipeline.panels import GREEN, Line, Panel, draw
+from pipeline.params import Evaluate, Params
+from pipeline.statistics import Interval, compare, interval
+from pipeline.sweep import Result, markdown, number, spread
+
+KINDS = {
+    "running": {"color": "#0072B2", "linestyle": "-"},
+    "batch": {"color": "#D55E00", "linestyle": "--"},
+    "recomputed": {"color": GREEN, "linestyle": "-."},
+}
+LAGS = {
+    "lag_mean": "distance of the means (deviations)",
+    "lag_deviation": "|ln| of the ratio of the deviations",
+}
+
+
+def find(results: Sequence[Result], params: Params, every: int) -> Findings:
+    """Compare the accuracies of the same networks at the end of every epoch, seed by seed."""
+    settings = params.evaluate
+    header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", "verdict"]
+    rows = []
+    for result in results:
+        watched = result.outcomes["batchnorm"].watched
+        count = watched["running"].shape[1]
+        epochs = params.train.epochs
+        for epoch in range(1, epochs + 1):
+            at = round(epoch * (count - 1) / epochs)
+            values = {kind: watched[kind][:, at] for kind in KINDS}
+            found = compare(values["running"], values["recomputed"], settings.confidence, settings.resamples)
+            means = [number(float(values[kind].mean())) for kind in KINDS]
+            judged = verdict(found.difference, "running ones are better", "recomputed ones are better")
+            lag = number(float(watched["lag_mean"][:, at].mean()))
+            rows.append([result.point.values["train.lr"], str(epoch), *means, spread(found.difference), lag, judged])
+    panels = [_accuracies(result, settings, every) for result in results]
+    words = [
+        "# By which statistics is a network evaluated?",
+        "",
+        f"{LABELS['batchnorm']}, accuracy on the held-out images over {len(params.train.seeds)} seeds.",
+        "",
+        *markdown(header, rows),
+        "",
+    ]
+    figures = {"statistics": draw(panels, columns=2), "lags": draw(_lags(results, settings, every), columns=2)}
+    return Findings(words, figures, {"statistics": (header, rows)})
+
+
+def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
+    watched = result.outcomes["batchnorm"].watched
+    lines = []
+    for kind, style in KINDS.items():
+        means = [interval(column, settings.confidence, settings.resamples) for column in watched[kind].T]
+        lines.append(_line(f"{kind} statistics", means, every, 100, style))
+    title = f"learning rate {result.point.values['train.lr']}"
+    return Panel(title, lines, "iteration", "held-out accuracy (%)", limits=(0, 100))
+
+
+def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Panel]:
+    shades = np.linspace(0.15, 0.85, len(results))
+    panels = []
+    for name, label in LAGS.items():
+        lines = []
+        for result, shade in zip(results, shades, strict=True):
+            values = result.outcomes["batchnorm"].watched[name]
+            means = [interval(column, settings.confidence, settings.resamples) for column in values.T]
+            style = {"color": str(0.9 - shade), "linestyle": "-", "linewidth": 1 + 1.5 * shade}
+            lines.append(_line(f"learning rate {result.point.values['train.lr']}", means, every, 1, style))
+        panels.append(Panel("running against recomputed statistics", lines, "iteration", label, log_y=True))
+    return panels
+
+
+def _line(label: str, means: Sequence[Interval], every: int, factor: float, style: Mapping[str, Any]) -> Line:
+    x = [float(at * every) for at in range(len(means))]
+    value, low, high = ([factor * getattr(mean, what) for mean in means] for what in ("value", "low", "high"))
+    return Line(label, x, value, low, high, dict(style))
