@@ -24,7 +24,18 @@ from pipeline import idx
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "data", "runs", "mlflow.db*", "mlruns", "cache", "tmp", "config.local", "dvc.lock", "__pycache__"
+    ".git",
+    ".venv",
+    "data",
+    "runs",
+    "mlflow.db*",
+    "mlruns",
+    "cache",
+    "tmp",
+    "config.local",
+    "dvc.lock",
+    "sweeps",
+    "__pycache__",
 )
 SEEDS = (3, 5)
 
@@ -199,6 +210,27 @@ def test_a_queued_experiment_logs_into_the_same_store(clone: Path) -> None:
     assert run.data.params["train.lr"] == "1e-05"
     assert Path(run.info.artifact_uri).is_relative_to(clone / "mlruns")
     assert (Path(run.info.artifact_uri) / "training" / "train_loss.csv").is_file()
+
+
+def test_a_study_is_added_with_its_folder_alone(clone: Path) -> None:
+    code = {path: path.read_bytes() for path in (clone / "pipeline").rglob("*.py")}
+    folder = clone / "studies" / "depth"
+    shutil.copytree(clone / "studies" / "learning_rate", folder, ignore=shutil.ignore_patterns("results", "dvc.lock"))
+    pipeline = (folder / "dvc.yaml").read_text(encoding="utf-8")
+    (folder / "dvc.yaml").write_text(pipeline.replace("learning_rate", "depth"), encoding="utf-8")
+    settings = "set: {data.holdout: 50}\ngrid: {model.hidden: [[8], [8, 6]]}\n"
+    (folder / "params.yaml").write_text(settings, encoding="utf-8")
+    assert "Running stage 'studies/depth/dvc.yaml:depth'" in repro(clone, "studies/depth/dvc.yaml")
+    left = {"answer.md", "table.csv", "accuracy.png"}
+    assert {path.name for path in (folder / "results").iterdir()} == left
+    assert "| [8, 6] | " in (folder / "results" / "answer.md").read_text(encoding="utf-8")
+    assert "Running stage" not in repro(clone, "studies/depth/dvc.yaml")
+    client = mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
+    experiment = client.get_experiment_by_name("sweeps")
+    assert experiment
+    found = client.search_runs([experiment.experiment_id], "tags.sweep = 'depth'", max_results=100)
+    assert len([run for run in found if "mlflow.parentRunId" not in run.data.tags]) == 2 * 2 + 1
+    assert {path: path.read_bytes() for path in code} == code
 
 
 def test_mlflow_run_trains_one_variant(clone: Path) -> None:
