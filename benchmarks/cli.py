@@ -1,9 +1,11 @@
 """The command line of the benchmark."""
 
+import statistics
+
 import click
 
 from benchmarks import machine, report, rounds, whole
-from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SMALL_BATCH, check_images
+from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SMALL_BATCH, STUDY, check_images
 from pipeline import files, layout
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, load
@@ -58,13 +60,20 @@ def _measure(count: int, quick: bool) -> str:
             memory[name] = whole.peak_memory(folder, stage)
             _progress(f"{name}: {memory[name] / 1e9:.2f} GB")
         repro = whole.repro_seconds(folder)
-    _progress(f"dvc repro --force: {repro:.1f} s")
+        _progress(f"dvc repro --force: {repro:.1f} s")
+        study_seconds, study_memory = whole.study(folder)
+    _progress(f"study {STUDY}: {study_seconds:.0f} s, {study_memory / 1e9:.2f} GB")
+    with rounds.worker("logging", VARIANTS[0], LARGE_BATCH) as measure:
+        logging = statistics.median(measure() for _ in range(count))
+    _progress(f"logging a point: {logging:.2f} s")
     variant = VARIANTS[0]
     with rounds.worker("lab_with_validation", variant, LARGE_BATCH) as measure:
         lab = measure()
     _progress(f"the lab with validation, {variant}: {lab:.1f} s")
     train = load(layout.PARAMS).train
-    result = report.Whole(variant, len(train.seeds), train.epochs, lab, repro, memory)
+    result = report.Whole(
+        variant, len(train.seeds), train.epochs, lab, repro, memory, study_seconds, study_memory, logging
+    )
     return report.markdown(machine.describe(), comparisons, result)
 
 

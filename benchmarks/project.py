@@ -1,19 +1,26 @@
 """This project's training loop, and the matrix products that no implementation can leave out."""
 
+import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.settings import LARGE_BATCH, check_images
-from pipeline import data
+from pipeline import data, layout, records
 from pipeline.data import CLASSES, PIXELS, Examples
 from pipeline.fit import Population, fit
+from pipeline.grid import points
 from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
+from pipeline.populations import Outcome
+from pipeline.stages.sweep import plan
 
 EPOCHS_OF_PRODUCTS = 5  # in one measurement: one epoch alone is too short
 
@@ -67,6 +74,22 @@ def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
         for _ in range(EPOCHS_OF_PRODUCTS):
             _multiply(batches)
         yield (time.perf_counter() - start_time) / EPOCHS_OF_PRODUCTS
+
+
+def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
+    """Seconds of recording one point of a sweep, every seed, in an embedded store of its own."""
+    grid = {"train.lr": [str(0.001 + at / 1e6) for at in range(1000)]}
+    seeds, epochs = len(params.train.seeds), params.train.epochs
+    per_epoch, measured = np.random.rand(seeds, epochs), np.random.rand(seeds, epochs + 1)
+    outcome = Outcome(per_epoch, measured, measured, measured[:, 0], measured[:, 0], np.zeros(seeds))
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
+        tasks = plan(points(layout.PARAMS, {}, grid), check_images(), Path(name))
+        records.log_point("benchmark", tasks[0], outcome)  # which makes the store
+        for task in tasks[1:]:
+            start = time.perf_counter()
+            records.log_point("benchmark", task, outcome)
+            yield time.perf_counter() - start
 
 
 def _multiply(batches: list[list[_Layer]]) -> None:

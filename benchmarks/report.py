@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.rounds import Comparison, Spread
-from benchmarks.settings import GREATEST_LOSS, GREATEST_MEMORY, LARGE_BATCH, LEAST_GAIN
+from benchmarks.settings import (
+    GREATEST_LOGGING_SECONDS,
+    GREATEST_LOSSES,
+    GREATEST_MEMORY,
+    GREATEST_STUDY_MEMORY,
+    GREATEST_STUDY_SECONDS,
+    LEAST_GAINS,
+    STUDY,
+)
 from pipeline.params import Variant
 
 
@@ -13,6 +21,7 @@ class Whole:
     """The whole project against the lab: seconds, and peak bytes by stage.
 
     lab_seconds: one training of `variant` with its validation. repro_seconds: both variants, every seed, all stages.
+    study_*: `dvc repro` of a study from start to figures. logging_seconds: of one point of a sweep with every seed.
     """
 
     variant: Variant
@@ -21,13 +30,16 @@ class Whole:
     lab_seconds: float
     repro_seconds: float
     memory: dict[str, int]
+    study_seconds: float
+    study_memory: int
+    logging_seconds: float
 
 
 def markdown(machine: str, comparisons: Sequence[Comparison], whole: Whole | None) -> str:
     """Return the whole report; without `whole`, of the epochs alone."""
     parts = [f"# Benchmark\n\n{machine}.\nMade by `make bench`.", _epochs(comparisons), _bars(comparisons)]
     if whole:
-        parts += [_whole(whole), _memory(whole)]
+        parts += [_whole(whole), _sweeps(whole), _memory(whole)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -55,11 +67,13 @@ def _epochs(comparisons: Sequence[Comparison]) -> str:
 def _bars(comparisons: Sequence[Comparison]) -> str:
     rows = []
     for c in comparisons:
-        if c.batch == LARGE_BATCH:
-            gain, loss = c.gain().median, c.loss().median
-            rows.append([c.variant, f"a / b at least {LEAST_GAIN:g}", f"{gain:.1f}", _met(gain >= LEAST_GAIN)])
-            rows.append([c.variant, f"b / c at most {GREATEST_LOSS:g}", f"{loss:.2f}", _met(loss <= GREATEST_LOSS)])
-    return f"At batch {LARGE_BATCH}:\n\n" + _table(["variant", "bar", "measured", ""], rows)
+        gain, loss = c.gain().median, c.loss().median
+        first = [str(c.batch), c.variant]
+        for whose, bar in LEAST_GAINS[c.batch].items():
+            rows.append([*first, f"{whose}: a / b at least {bar:g}", f"{gain:.1f}", _met(gain >= bar)])
+        for whose, bar in GREATEST_LOSSES[c.batch].items():
+            rows.append([*first, f"{whose}: b / c at most {bar:g}", f"{loss:.2f}", _met(loss <= bar)])
+    return "Ten members:\n\n" + _table(["batch", "variant", "bar", "measured", ""], rows)
 
 
 def _whole(whole: Whole) -> str:
@@ -73,6 +87,22 @@ def _whole(whole: Whole) -> str:
         + _table(["what", "seconds"], rows)
         + f"\n\nBar: all of this project takes no longer than one training of the lab: {verdict}."
     )
+
+
+def _sweeps(whole: Whole) -> str:
+    seconds, memory, logging = whole.study_seconds, whole.study_memory, whole.logging_seconds
+    rows = [
+        [f"`dvc repro studies/{STUDY}/dvc.yaml`", f"{seconds:.0f} s", f"at most {GREATEST_STUDY_SECONDS:g} s"],
+        ["its peak resident memory", f"{memory / 1e9:.2f} GB", f"at most {GREATEST_STUDY_MEMORY / 1e9:g} GB"],
+        [f"logging one point of {whole.seeds} seeds", f"{logging:.2f} s", f"at most {GREATEST_LOGGING_SECONDS:g} s"],
+    ]
+    met = (
+        seconds <= GREATEST_STUDY_SECONDS,
+        memory <= GREATEST_STUDY_MEMORY,
+        logging <= GREATEST_LOGGING_SECONDS,
+    )
+    judged = [[*row, _met(good)] for row, good in zip(rows, met, strict=True)]
+    return "## Grids\n\n" + _table(["what", "measured", "bar", ""], judged)
 
 
 def _memory(whole: Whole) -> str:

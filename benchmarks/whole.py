@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.settings import STUDY
 from pipeline import layout
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS
@@ -59,6 +60,13 @@ def repro_seconds(folder: Path) -> float:
     start = time.perf_counter()
     run(["dvc", "repro", "--force"], folder)
     return time.perf_counter() - start
+
+
+def study(folder: Path) -> tuple[float, int]:
+    """Run a study from nothing to its figures by way of DVC, and return its seconds and its peak memory in bytes."""
+    start = time.perf_counter()
+    memory = run(["dvc", "repro", f"studies/{STUDY}/dvc.yaml"], folder)
+    return time.perf_counter() - start, memory
 
 
 def run(command: Sequence[str], folder: Path) -> int:

@@ -21,6 +21,7 @@ MEASUREMENTS: dict[Kind, Measurements] = {
     "lab_with_validation": lab.with_validation,
     "project": project.epochs,
     "products": project.products,
+    "logging": project.logging,
 }
 
 
