@@ -210,14 +210,14 @@ def log_point(name: str, task: "Task", outcome: "Outcome") -> None:
     given = _trained_with(params, variant)
     tags = {"stage": "sweep", "sweep": name, "variant": variant}
     at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
-    with tracking.start(f"{name} {variant} {at_point}", tags, SWEEPS) as run:
+    with tracking.start(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
         run.params(given)
         run.metrics(_curves(outcome) | _watched(task, outcome))
         run.metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
         for at, seed in enumerate(params.train.seeds):
             own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
             run.child(
-                f"{name} {variant} {at_point} seed {seed}", own, _curves(outcome, at) | _watched(task, outcome, at)
+                f"{variant} {at_point} seed {seed} [{name}]", own, _curves(outcome, at) | _watched(task, outcome, at)
             )
         run.tags({OUTPUTS_TAG: digest})
 
@@ -246,7 +246,7 @@ def log_sweep(name: str, grid: Mapping[str, Sequence[str]], paths: Sequence[Path
         "sweep": name,
         "mlflow.note.content": "The points are the runs with the same tag `sweep`.",
     }
-    with tracking.start(f"{name} summary", tags, SWEEPS if own else None) as run:
+    with tracking.start(f"summary [{name}]", tags, SWEEPS if own else None) as run:
         run.params({f"grid.{key}": ",".join(values) for key, values in grid.items()})
         run.files(paths, "results")
         run.tags({OUTPUTS_TAG: digest})

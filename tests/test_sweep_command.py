@@ -273,7 +273,7 @@ def test_every_point_and_variant_is_a_run_with_the_means_of_its_seeds(project: P
         assert run.data.params["data.holdout"] == "6"
         assert not any(name.startswith("evaluate.") for name in run.data.params)
         lr, size = run.data.params["train.lr"], run.data.params["train.batch_size"]
-        assert run.info.run_name == f"small {run.data.params['variant']} lr={lr} batch_size={size}"
+        assert run.info.run_name == f"{run.data.params['variant']} lr={lr} batch_size={size} [small]"
         assert (run.data.tags["stage"], run.data.tags["variant"]) == ("sweep", run.data.params["variant"])
         assert run.data.metrics["diverged"] == 0
     run = found[0]
@@ -302,7 +302,7 @@ def test_the_table_has_what_the_runs_have(project: Path) -> None:
 
 
 def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
-    (run,) = (run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "small summary")
+    (run,) = (run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "summary [small]")
     assert run.data.params == {"grid.lr": "0.01,0.1", "grid.train.batch_size": "8,10"}
     assert "mlflow.parentRunId" not in run.data.tags
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
@@ -320,7 +320,7 @@ def test_the_same_command_again_trains_nothing_and_logs_no_point_twice(project: 
     assert trained == []
     assert {path: path.read_bytes() for path in left.iterdir()} == before
     assert {run.info.run_id for run in points(project, "small")} == logged
-    assert len([run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "small summary"]) == 1
+    assert len([run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "summary [small]"]) == 1
 
 
 def test_a_point_whose_run_was_lost_is_logged_again(project: Path, trained: list[str]) -> None:
