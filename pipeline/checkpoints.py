@@ -14,11 +14,10 @@ SECONDS = 10.0  # between two writes, so that short trainings write nothing
 
 
 class Checkpoint:
-    """The file at `path`, written at most once in `seconds`."""
+    """The file at `path`, written at most once in `SECONDS`."""
 
-    def __init__(self, path: Path, seconds: float = SECONDS) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.seconds = seconds
         self.written = time.monotonic()
 
     def read(self) -> list[dict[str, Tensor]]:
@@ -34,7 +33,7 @@ class Checkpoint:
 
     def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
         """Keep the states of parts, if the last time is long enough ago."""
-        if time.monotonic() - self.written < self.seconds:
+        if time.monotonic() - self.written < SECONDS:
             return
         named = {
             f"{number}/{name}": tensor.contiguous()

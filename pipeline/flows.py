@@ -16,6 +16,7 @@ from pipeline.outputs import as_json
 from pipeline.params import VARIANTS, Params, Variant, load
 
 if TYPE_CHECKING:
+    from pipeline.checkpoints import Checkpoint
     from pipeline.records import Record
     from pipeline.studies import Study
 
@@ -40,7 +41,10 @@ def train(params: Params, variant: Variant, images: Path | None = None, folder: 
     split = stage.read(params, images)
     from pipeline import records
 
-    _tracked(records.train(params, variant, images, folder), lambda: stage.train(params, variant, split, folder))
+    checkpoint = _checkpoint(params, variant, images)
+    record = records.train(params, variant, images, folder)
+    _tracked(record, lambda: stage.train(params, variant, split, folder, checkpoint))
+    checkpoint.remove()
 
 
 def train_alone(params: Params, variant: Variant) -> None:
@@ -138,6 +142,17 @@ def sweep(
     written = stage.write(found, params, results, find)
     records.log_sweep(folder.name, values, written, own="MLFLOW_RUN_ID" not in os.environ)
     print((results / "answer.md").read_text(encoding="utf-8"))
+
+
+def _checkpoint(params: Params, variant: Variant, images: Path) -> "Checkpoint":
+    """Return where a stage's training is kept while it lasts: a place for all that its outputs depend on."""
+    from pipeline import populations, sources
+    from pipeline.checkpoints import Checkpoint
+    from pipeline.fit import Population
+
+    population = Population(variant, params.model, params.train, params.train.seeds)
+    digest = populations.digest(population, params.data.holdout, sources.digest(images), measured_by=["activations.py"])
+    return Checkpoint(layout.RUNS / f".{variant}-{digest[:16]}.checkpoint")
 
 
 def _images(params: Params) -> Path:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -43,10 +43,12 @@ class Outcome:
 CURVES = [one.name for one in fields(Outcome) if one.name != "watched"]
 
 
-def digest(population: Population, holdout: int, images: str, probe: Probe | None = None) -> str:
+def digest(
+    population: Population, holdout: int, images: str, probe: Probe | None = None, measured_by: Sequence[str] = ()
+) -> str:
     """Return what tells populations apart: all that their results depend on, the code that makes them included.
 
-    `images` is the data's digest.
+    `images` is the data's digest, `measured_by` the files of the package that measure besides a probe.
     """
     described = [
         population.variant,
@@ -56,14 +58,15 @@ def digest(population: Population, holdout: int, images: str, probe: Probe | Non
         (probe.name, probe.every) if probe else None,
         holdout,
         images,
-        [hashlib.sha256(path.read_bytes()).hexdigest() for path in code(probe)],
+        [hashlib.sha256(path.read_bytes()).hexdigest() for path in code(probe, measured_by)],
     ]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def code(probe: Probe | None) -> list[Path]:
+def code(probe: Probe | None, measured_by: Sequence[str] = ()) -> list[Path]:
     """List the files whose change may change an outcome."""
-    names = ["data.py", "fit.py", "model.py", "populations.py", *([f"probes/{probe.name}.py"] if probe else [])]
+    names = ["data.py", "fit.py", "model.py", "populations.py", *measured_by]
+    names += [f"probes/{probe.name}.py"] if probe else []
     return [Path(__file__).parent / name for name in names]
 
 

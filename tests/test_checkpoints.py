@@ -8,10 +8,16 @@ import torch
 from pipeline.checkpoints import Checkpoint
 
 
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.checkpoints.SECONDS", 0)
+
+
+@pytest.mark.usefixtures("_at_once")
 def test_states_come_back_part_by_part(tmp_path: Path) -> None:
     parts = [{"loss": torch.rand(2, at + 1), "epoch": torch.tensor(at)} for at in range(12)]
     parts[1]["loss"] = torch.tensor([[float("nan")], [float("inf")]])
-    Checkpoint(tmp_path / "one.checkpoint", seconds=0).write(parts)
+    Checkpoint(tmp_path / "one.checkpoint").write(parts)
     back = Checkpoint(tmp_path / "one.checkpoint").read()
     assert len(back) == 12
     for one, other in zip(parts, back, strict=True):
@@ -20,7 +26,7 @@ def test_states_come_back_part_by_part(tmp_path: Path) -> None:
 
 
 def test_a_short_training_writes_nothing(tmp_path: Path) -> None:
-    Checkpoint(tmp_path / "one.checkpoint", seconds=3600).write([{"loss": torch.rand(1)}])
+    Checkpoint(tmp_path / "one.checkpoint").write([{"loss": torch.rand(1)}])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -32,8 +38,9 @@ def test_a_missing_or_damaged_file_is_no_state(tmp_path: Path, content: bytes | 
     assert checkpoint.read() == []
 
 
+@pytest.mark.usefixtures("_at_once")
 def test_it_is_removed_if_it_is_there(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "one.checkpoint", seconds=0)
+    checkpoint = Checkpoint(tmp_path / "one.checkpoint")
     checkpoint.remove()
     checkpoint.write([{"loss": torch.rand(1)}])
     checkpoint.remove()

@@ -5,6 +5,7 @@ The session at the end builds on what its earlier tests left, with one store, be
 
 import csv
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from conftest import PARAMS
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
-from pipeline import grid, idx, populations
+from pipeline import fit, grid, idx, populations
 from pipeline.cli import main
 from pipeline.data import Split
 from pipeline.fit import Population
@@ -371,6 +372,57 @@ def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], mo
     assert trained == 2 * list(VARIANTS)
     assert len(points(project, "stopped")) == 4
     assert (left / "table.csv").is_file()
+
+
+def epochs_until(monkeypatch: pytest.MonkeyPatch, stop: int | None) -> list[int]:
+    """Count the epochs that are trained from now on, and interrupt before one."""
+    seen: list[int] = []
+    run_epoch = fit._Training.run_epoch
+
+    def counted(training: fit._Training) -> None:
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+        run_epoch(training)
+        seen.append(training.epoch)
+
+    monkeypatch.setattr(fit._Training, "run_epoch", counted)
+    monkeypatch.setattr("pipeline.checkpoints.SECONDS", 0)
+    return seen
+
+
+def test_a_population_goes_on_from_its_last_epoch(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("--grid", "lr=0.2", "--epochs", "4", "--name", "long")
+    with monkeypatch.context() as patch:
+        epochs_until(patch, 7)
+        assert sweep(*command).exit_code == 130
+    left = project / "sweeps" / "long"
+    assert sorted(path.suffix for path in left.iterdir()) == [".checkpoint", ".safetensors"]
+    with monkeypatch.context() as patch:
+        seen = epochs_until(patch, None)
+        done(*command)
+    assert seen == [4]
+    kept = {path.name: path.read_bytes() for path in left.iterdir()}
+    assert not any(name.endswith(".checkpoint") for name in kept)
+    done(*command[:-1], "undisturbed")
+    assert kept == {path.name: path.read_bytes() for path in (project / "sweeps" / "undisturbed").iterdir()}
+
+
+def test_a_stage_goes_on_from_its_last_epoch(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["train", "batchnorm", "--epochs", "4"]
+    with monkeypatch.context() as patch:
+        epochs_until(patch, 3)
+        assert CliRunner().invoke(main, command).exit_code == 130
+    assert [path.suffix for path in (project / "runs").iterdir()] == [".checkpoint"]
+    with monkeypatch.context() as patch:
+        seen = epochs_until(patch, None)
+        assert CliRunner().invoke(main, command).exit_code == 0
+    assert seen == [4]
+    gone_on = {path.name: path.read_bytes() for path in (project / "runs" / "batchnorm").iterdir()}
+    assert CliRunner().invoke(main, command).exit_code == 0
+    again = {path.name: path.read_bytes() for path in (project / "runs" / "batchnorm").iterdir()}
+    assert {name for name, content in again.items() if content != gone_on[name]} <= {"timing.json"}
+    assert [path.name for path in (project / "runs").iterdir()] == ["batchnorm"]
+    shutil.rmtree(project / "runs")
 
 
 def test_a_study_keeps_its_results_in_its_own_folder(project: Path) -> None:

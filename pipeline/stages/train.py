@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from pipeline import activations, data, outputs
 from pipeline.data import Split
-from pipeline.fit import Population, fit, prepare
+from pipeline.fit import Checkpoint, Population, fit, prepare
 from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
 
@@ -24,7 +24,7 @@ def read(params: Params, images: Path) -> Split:
     return split
 
 
-def train(params: Params, variant: Variant, split: Split, folder: Path) -> None:
+def train(params: Params, variant: Variant, split: Split, folder: Path, checkpoint: Checkpoint | None = None) -> None:
     """Train, and write what `outputs` describes into `folder`."""
     settings = params.train
 
@@ -35,6 +35,6 @@ def train(params: Params, variant: Variant, split: Split, folder: Path) -> None:
     start = time.perf_counter()
     epochs = len(settings.seeds) * settings.epochs
     with tqdm(total=epochs, desc=f"train {variant}", unit="epoch", disable=None) as bar:
-        trained = fit(population, split.train, measure, bar.update)
+        trained = fit(population, split.train, measure, bar.update, checkpoint=checkpoint)
     outputs.write(folder, settings.seeds, trained, seconds=time.perf_counter() - start)
     outputs.write_settings(folder, params)
