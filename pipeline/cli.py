@@ -1,9 +1,10 @@
 """The command line: one command per stage. Errors that the user can mend become one line and exit code 2."""
 
+import contextlib
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,7 +15,7 @@ from pipeline import flows, grid, layout, studies
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Variant, load
 
-NAME = re.compile(r"[A-Za-z0-9_-]+")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 OVERRIDES: dict[str, Any] = {"ignore_unknown_options": True}
 
 
@@ -22,12 +23,34 @@ class _Failure(click.ClickException):
     exit_code = 2
 
 
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        raise _Failure(str(UserError(error.format_message()))) from None
+    except UserError as error:
+        raise _Failure(str(error)) from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        smaller = "make model.hidden, train.batch_size or train.validation_batch_size smaller"
+        raise _Failure(str(UserError(f"not enough memory ({error}); {smaller}"))) from None
+
+
 class _Commands(click.Group):
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> click.Context:
+        with _one_line():
+            if "--" in args:  # which click would drop, and take the next name for its value
+                raise UserError("--: neither the name of a parameter nor a value")
+            return super().make_context(info_name, args, *more, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except UserError as error:
-            raise _Failure(str(error)) from None
+            with _one_line():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo(
                 "Interrupted. The same command again goes on or starts anew; nothing is left half done.", err=True
@@ -43,7 +66,7 @@ def _overrides(_: click.Context, __: click.Parameter, tokens: tuple[str, ...]) -
         token = rest.pop(0)
         name, equals, value = token.partition("=")
         if not name.startswith("--"):
-            raise UserError(f"{token}: expected --NAME VALUE, where NAME is a parameter of params.yaml")
+            raise UserError(f"{token!r}: expected --NAME VALUE, where NAME is a parameter of params.yaml")
         if not equals:
             if not rest:
                 raise UserError(f"{name}: its value is missing")
@@ -146,7 +169,7 @@ def sweep(
     python -m pipeline sweep --study studies/learning_rate --dry-run
     """
     if name and not NAME.fullmatch(name):
-        raise UserError(f"name = {name}: should be letters, digits, '-' and '_'")
+        raise UserError(f"name = {name}: should be at most 100 letters, digits, '-' and '_'")
     settings = studies.read(study) if study else None
     if settings:
         name, overrides = name or settings.name, {**settings.overrides, **overrides}

@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 def download(params: Params) -> None:
     """Fetch and verify the images."""
     images = _images(params)
-    from pipeline import records
     from pipeline.stages.download import download as fetch
 
-    def work() -> None:
-        print(f"{params.data.dataset}: {fetch(params.data, images)}")
+    print(f"{params.data.dataset}: {fetch(params.data, images)}")
+    from pipeline import records
 
-    _tracked(records.download(params, images), work)
+    _tracked(records.download(params, images), lambda: None)
 
 
 def train(params: Params, variant: Variant, images: Path | None = None, folder: Path | None = None) -> None:

@@ -96,7 +96,7 @@ def _values(key: str, text: str) -> list[str]:
     try:
         values = parse(f"[{text}]")
     except ValueError as error:
-        raise UserError(f"grid {key}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"grid {key}: cannot be read: {error}") from None
     if not values or None in values:
         raise UserError(f"grid {key}={text}: a value is empty")
     return [str(value) for value in values]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 
 from pipeline.errors import UserError
 
@@ -97,18 +98,21 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Params:
     try:
         content = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(_one_line(f"{path}: cannot be read: {error}")) from None
+        raise UserError(f"{path}: cannot be read: {error}") from None
     for name, text in (overrides or {}).items():
         _override(content, name, text)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError(_one_line(f"{path.name}: {'; '.join(_explain(error))}")) from None
+        raise UserError(f"{path.name}: {'; '.join(_explain(error))}") from None
 
 
 def parse(text: str) -> Any:
-    """Read YAML 1.2, where 1e-5 is a number. Raises `ValueError`."""
+    """Read YAML 1.2, where 1e-5 is a number. Raises `ValueError`, for aliases too: nine of them can hold gigabytes."""
     try:
+        events = YAML(typ="safe", pure=True).parse(text) if "*" in text else ()
+        if alias := next((event.anchor for event in events if isinstance(event, AliasEvent)), None):
+            raise ValueError(f"*{alias}: an alias; write the value out")
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(error) from None
@@ -125,14 +129,14 @@ def _override(content: Any, name: str, text: str) -> None:
     found = [full for full, (_, key) in known.items() if name in (full, key)]
     if len(found) != 1:
         what = "ambiguous" if found else "not a parameter"
-        raise UserError(_one_line(f"{name} = {text}: {what}; choose from {', '.join(found or known)}"))
+        raise UserError(f"{name} = {text}: {what}; choose from {', '.join(found or known)}")
     section, key = known[found[0]]
     if isinstance(sections[section][key], list) and not text.lstrip().startswith("["):
         text = f"[{text}]"
     try:
         sections[section][key] = parse(text)
     except ValueError as error:
-        raise UserError(_one_line(f"{found[0]} = {text}: {error}")) from None
+        raise UserError(f"{found[0]} = {text}: {error}") from None
 
 
 def _explain(error: ValidationError) -> list[str]:
@@ -170,7 +174,3 @@ def _shown(value: Any) -> str:
         return repr(value)[:100]
     except ValueError:
         return "a number of thousands of digits"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:1000]

@@ -35,8 +35,10 @@ _COUNTS = (60_000, 60_000, 10_000, 10_000)
 # Mean of the training images' pixels over 255: 0.286 and 0.19; MNIST's is 0.131.
 _MEANS = {"fashion_mnist": (0.25, 0.32), "kmnist": (0.16, 0.22)}
 _TIMEOUT = 30.0  # seconds without an answer from a mirror
-# What the network, damaged archives and torchvision raise; URLError, timeouts and BadGzipFile are OSErrors.
-_BROKEN = (OSError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile, http.client.HTTPException)
+_LARGEST = 16 + 1_000_000 * 784  # bytes of a file, uncompressed: a few kilobytes of .gz can hold terabytes
+# What the network, damaged archives, torchvision and paths that cannot be raise; URLError, timeouts and BadGzipFile
+# are OSErrors.
+_BROKEN = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, http.client.HTTPException)
 
 
 def obtain(dataset: str, directory: Path | None, destination: Path) -> str:
@@ -119,16 +121,20 @@ def _check(dataset: str, contents: Contents) -> None:
 
 
 def _from_directory(directory: Path) -> Contents:
-    """The four files in a folder, each plain or else .gz."""
+    """The four files in a folder (`~` is the user's home), each plain or else .gz."""
     contents: Contents = {}
+    directory = directory.expanduser()
     for name in FILES:
         plain, packed = directory / name, directory / f"{name}.gz"
         try:
-            contents[name] = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
+            with plain.open("rb") if plain.exists() else gzip.open(packed) as file:
+                contents[name] = file.read(_LARGEST + 1)
         except FileNotFoundError:
             raise UserError(f"{name}: missing, plain and .gz") from None
         except _BROKEN as error:
             raise UserError(f"{name}: {_one_line(error)}") from error
+        if len(contents[name]) > _LARGEST:
+            raise UserError(f"{name}: more than {_LARGEST} bytes")
     return contents
 
 

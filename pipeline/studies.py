@@ -33,7 +33,7 @@ def read(folder: Path) -> Study:
     try:
         content = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from None
+        raise UserError(f"{path}: cannot be read: {error}") from None
     if not isinstance(content, dict) or not {"grid"} <= set(content) <= {"grid", "set", "probe", "findings"}:
         raise UserError(f"{path}: expected the section grid and, where needed, set, probe and findings")
     grid, fixed = (_section(path, content, name) for name in ("grid", "set"))

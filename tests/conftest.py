@@ -6,12 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from pipeline import idx
 from pipeline.data import PIXELS, Examples
 from pipeline.params import Params, load
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
+
+settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)  # --hypothesis-profile thorough
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,11 +1,14 @@
 """What a user meets at the command line: help, errors of one line, nothing written."""
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from closure import ROOT
 
+from pipeline import flows
 from pipeline.cli import main
 
 
@@ -39,7 +42,7 @@ def refusal(project: Path, *arguments: str) -> str:
         (["run", "--batchnorm", "true", "--lr", "-1"], "train.lr = -1: should be greater than 0"),
         (["run", "--batchnorm", "true", "--speed", "9"], "speed = 9: not a parameter; choose from data.dataset, "),
         (["run", "--batchnorm", "true", "--lr"], "--lr: its value is missing"),
-        (["run", "--batchnorm", "true", "lr=1"], "lr=1: expected --NAME VALUE"),
+        (["run", "--batchnorm", "true", "lr=1"], "'lr=1': expected --NAME VALUE"),
         (["train", "plain", "--seeds", "1,1"], "train.seeds = [1, 1]: every seed may appear once"),
         (["train", "plain", "--train.lr=$(touch x)"], "train.lr = '$(touch x)': should be a valid number"),
         (["train", "plain"], "train-images-idx3-ubyte: "),
@@ -62,6 +65,14 @@ def test_a_mistyped_key_in_the_file(project: Path) -> None:
     line = refusal(project, "train", "plain")
     assert "train.lr: missing" in line
     assert "train.learning_rate: not a parameter; allowed: batch_size, device, epochs, lr, momentum" in line
+
+
+def test_too_little_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "download", lambda _: torch.empty(2**50))
+    assert re.fullmatch(
+        r"not enough memory \(.* allocate .*\); make model\.hidden, train\.batch_size or .* smaller",
+        refusal(project, "download"),
+    )
 
 
 def test_no_params_file(project: Path) -> None:

@@ -349,6 +349,14 @@ def test_custom_is_copied_and_copied_anew(tmp_path: Path) -> None:
     assert same(tmp_path / "out", own)
 
 
+def test_a_small_archive_of_a_huge_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_LARGEST", 1_000_000)
+    (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(bytes(5_000_000)))
+    with pytest.raises(UserError, match=f"{IMAGES}: more than 1000000 bytes"):
+        sources.obtain("custom", tmp_path, tmp_path / "destination")
+    assert not (tmp_path / "destination").exists()
+
+
 def test_custom_needs_a_directory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^data.dataset is custom: set data.directory to the folder"):
         sources.obtain("custom", None, tmp_path)

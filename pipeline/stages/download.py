@@ -8,5 +8,4 @@ from pipeline.params import Data
 
 def download(data: Data, folder: Path) -> str:
     """Make `folder` hold the four IDX files of the data set, and return in a few words where they came from."""
-    directory = Path(data.directory).expanduser() if data.directory else None
-    return sources.obtain(data.dataset, directory, folder)
+    return sources.obtain(data.dataset, Path(data.directory) if data.directory else None, folder)
