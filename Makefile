@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help repro ui test bench screenshots lock
+.PHONY: help repro ui test bench screenshots lock audit
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -31,6 +31,12 @@ screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui on the runs at hand (nee
 lock: $(BIN)/.ready ## compile the locks anew from requirements*.in
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements.in -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-dev.in -o requirements-dev.txt
+
+# Strict: a package that the database does not know is no silent pass. Of a failure, the last line says why.
+audit: $(BIN)/uv ## known vulnerabilities of the locked packages, as the Python index lists them (pip-audit)
+	@uvx -q pip-audit==2.10.1 --disable-pip --require-hashes --strict -r requirements.txt -r requirements-dev.txt \
+		2>$(BIN)/audit.log || { echo "Vulnerable packages (listed above), or no answer from the database:"; false; }; \
+		status=$$?; tail -n 1 $(BIN)/audit.log; exit $$status
 
 # Made anew whenever uv is not there yet, so that an interrupted start is no lasting harm.
 $(BIN)/uv:

@@ -4,82 +4,27 @@ Later tests build on what earlier ones left, as a user's session does; each can 
 """
 
 import json
-import os
+import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
+import clones
 import mlflow
 import numpy as np
 import pytest
 import safetensors.numpy
-from closure import ROOT
+from clones import SEEDS, call, own_images
 from mlflow.entities import Run
-from ruamel.yaml import YAML
 
 from pipeline import idx
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
-LEFT_OUT = shutil.ignore_patterns(
-    ".git",
-    ".venv",
-    "data",
-    "runs",
-    "mlflow.db*",
-    "mlruns",
-    "cache",
-    "tmp",
-    "config.local",
-    "dvc.lock",
-    "sweeps",
-    "__pycache__",
-)
-SEEDS = (3, 5)
-
-
-def own_images(folder: Path, seed: int = 0) -> Path:
-    """300 training and 100 test images in which a bright row tells the class."""
-    random = np.random.default_rng(seed)
-    folder.mkdir()
-    for count, (images, labels) in ((300, idx.FILES[:2]), (100, idx.FILES[2:])):
-        classes = random.integers(0, 10, count, np.uint8)
-        pixels = random.integers(0, 100, (count, 28, 28), np.uint8)
-        pixels[np.arange(count), 2 * classes + 3] += 150
-        (folder / images).write_bytes(idx.encode_images(pixels))
-        (folder / labels).write_bytes(idx.encode_labels(classes))
-    return folder
-
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in a Git repository of its own, with tiny data and small networks."""
-    top = tmp_path_factory.mktemp("user")
-    own_images(top / "images")
-    folder = top / "clone"
-    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    params["data"] |= {"dataset": "custom", "directory": str(top / "images")}
-    params["model"]["hidden"] = [8, 6]
-    params["train"] |= {"seeds": list(SEEDS), "epochs": 2, "batch_size": 64}
-    params["evaluate"]["resamples"] = 100
-    yaml.dump(params, folder / "params.yaml")
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
-        done = call(folder, "git", "-c", "user.name=n", "-c", "user.email=e@example.org", *command)
-        assert done.returncode == 0, done.stderr
-    return folder
-
-
-def call(folder: Path, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command with the environment's programs first in PATH, and no tracking settings of the caller."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        command, cwd=folder, env={**clean, "PATH": path, **(env or {})}, capture_output=True, text=True, check=False
-    )
+    return clones.make(tmp_path_factory.mktemp("user"))
 
 
 def repro(folder: Path, *arguments: str) -> str:
@@ -186,20 +131,23 @@ def test_an_evaluation_parameter_does_not_retrain(clone: Path) -> None:
     assert [stage for stage in changed if not stage.startswith("studies/")] == ["evaluate"]
 
 
-def test_restored_stages_are_recorded_once(clone: Path) -> None:
-    client = mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
-    for run in runs(clone):
-        client.delete_run(run.info.run_id)
-    shutil.rmtree(clone / "runs")
-    (clone / "mlruns" / "tracked.json").unlink()  # goes with the store's folder
-    printed = repro(clone)
-    assert "Running stage 'track'" in printed
-    assert "Running stage 'train@" not in printed
-    assert top_level(clone) == ALL
-    assert {run.data.tags.get("restored") for run in runs(clone, "attributes.run_name LIKE 'train@%'")} == {"true"}
-    (clone / "mlruns" / "tracked.json").unlink()
-    assert "Running stage 'track'" in repro(clone)
-    assert top_level(clone) == ALL
+def test_another_machine_restores_what_a_remote_has_and_records_it_once(clone: Path) -> None:
+    for command in (("remote", "add", "-q", "-d", "team", "../remote"), ("push", "-q")):
+        done = call(clone, "dvc", *command)
+        assert done.returncode == 0, done.stderr
+    clones.commit(clone)
+    other = clone.parent / "other"
+    assert call(clone.parent, "git", "clone", "-q", str(clone), str(other)).returncode == 0
+    assert call(other, "dvc", "pull", "-q").returncode == 0
+    assert re.findall(r"Running stage '(.*?)'", repro(other)) == ["track"]
+    assert top_level(other) == ALL
+    assert {run.data.tags["restored"] for run in runs(other) if run.info.run_name in ALL} == {"true"}
+    assert call(other, "git", "status", "--porcelain").stdout == ""
+    # From its own cache, and without the note of what is recorded.
+    shutil.rmtree(other / "runs")
+    (other / "mlruns" / "tracked.json").unlink()
+    assert re.findall(r"Running stage '(.*?)'", repro(other)) == ["track"]
+    assert top_level(other) == ALL
 
 
 def test_a_queued_experiment_logs_into_the_same_store(clone: Path) -> None:
@@ -236,7 +184,7 @@ def test_a_study_is_added_with_its_folder_alone(clone: Path) -> None:
 def test_mlflow_run_trains_one_variant(clone: Path) -> None:
     folders = ("runs", "results", "data")
     before = {path: path.read_bytes() for name in folders for path in (clone / name).rglob("*") if path.is_file()}
-    other = own_images(clone.parent / "other", seed=1)
+    other = own_images(clone.parent / "others", seed=1)
     options = ("batchnorm=false", "lr=0.01", "train.epochs=1", "seeds=7", f"directory={other}")
     done = mlflow_run(clone, *(part for option in options for part in ("-P", option)))
     assert done.returncode == 0, done.stderr
@@ -254,19 +202,42 @@ def test_evaluating_with_other_settings_than_trained_is_refused(clone: Path) -> 
     assert "trained with another train.lr than asked for; run `dvc repro`" in done.stderr
 
 
-def test_mlflow_run_refuses_in_one_line(clone: Path) -> None:
-    done = mlflow_run(clone, "-P", "batchnorm=maybe")
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            ["mlflow", "run", ".", "-P", "batchnorm=$(touch touched)", "-P", "lr=1; touch touched"],
+            "batchnorm = $(touch touched): should be true or false",
+        ),
+        (
+            ["mlflow", "run", ".", "-e", "sweep", "-P", "grid=lr=1;touch${IFS}touched", "-P", "name=$(touch touched)"],
+            "name = $(touch touched): should be at most 100 letters, digits, '-' and '_'",
+        ),
+        (
+            ["dvc", "exp", "run", "--temp", "-S", "data.dataset='$(touch touched)'", "download"],
+            "params.yaml: data.dataset = '$(touch touched)': should be 'mnist', 'fashion_mnist', 'kmnist' or 'custom'",
+        ),
+    ],
+    ids=["main", "sweep", "dvc"],
+)
+def test_a_parameter_is_never_run_by_a_shell(clone: Path, command: list[str], told: str) -> None:
+    by_mlflow = command[0] == "mlflow"
+    done = call(clone, *command, *(["--env-manager", "local"] if by_mlflow else []))
     assert done.returncode != 0
-    assert "Error: batchnorm = maybe: should be true or false" in done.stdout + done.stderr
-    assert runs(clone, "params.batchnorm = 'maybe'")[0].info.status == "FAILED"
+    assert f"Error: {told}\n" in done.stdout + done.stderr
+    assert not by_mlflow or runs(clone)[0].info.status == "FAILED"
+    assert list(clone.parent.rglob("touched*")) == []
 
 
-def test_a_parameter_is_never_run_by_a_shell(clone: Path) -> None:
-    done = mlflow_run(clone, "-P", "batchnorm=$(touch a)", "-P", "lr=1; touch b")
+def test_the_params_file_is_never_run_by_a_shell(clone: Path) -> None:
+    path = clone / "params.yaml"
+    original = path.read_text(encoding="utf-8")
+    path.write_text(original.replace("dataset: custom", 'dataset: "; touch touched; $(touch touched)"'), "utf-8")
+    done = call(clone, "dvc", "repro")
+    path.write_text(original, encoding="utf-8")
     assert done.returncode != 0
-    assert "Error: batchnorm = $(touch a): should be true or false" in done.stdout + done.stderr
-    assert not (clone / "a").exists()
-    assert not (clone / "b").exists()
+    assert "Error: params.yaml: data.dataset = '; touch touched; $(touch touched)': should be 'mnist', " in done.stderr
+    assert list(clone.parent.rglob("touched*")) == []
 
 
 def mlflow_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

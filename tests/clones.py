@@ -1,0 +1,75 @@
+"""Copies of the project, as its users have them, with tiny data; and commands that are run there."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from closure import ROOT
+from ruamel.yaml import YAML
+
+from pipeline import idx
+
+LEFT_OUT = shutil.ignore_patterns(
+    ".git",
+    ".venv",
+    "data",
+    "runs",
+    "mlflow.db*",
+    "mlruns",
+    "cache",
+    "tmp",
+    "config.local",
+    "dvc.lock",
+    "sweeps",
+    "__pycache__",
+)
+SEEDS = (3, 5)
+
+
+def own_images(folder: Path, seed: int = 0) -> Path:
+    """300 training and 100 test images in which a bright row tells the class."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    for count, (images, labels) in ((300, idx.FILES[:2]), (100, idx.FILES[2:])):
+        classes = random.integers(0, 10, count, np.uint8)
+        pixels = random.integers(0, 100, (count, 28, 28), np.uint8)
+        pixels[np.arange(count), 2 * classes + 3] += 150
+        (folder / images).write_bytes(idx.encode_images(pixels))
+        (folder / labels).write_bytes(idx.encode_labels(classes))
+    return folder
+
+
+def make(top: Path) -> Path:
+    """A copy of the project, in a Git repository of its own below `top`, with tiny data and small networks."""
+    own_images(top / "images")
+    folder = top / "clone"
+    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["data"] |= {"dataset": "custom", "directory": str(top / "images")}
+    params["model"]["hidden"] = [8, 6]
+    params["train"] |= {"seeds": list(SEEDS), "epochs": 2, "batch_size": 64}
+    params["evaluate"]["resamples"] = 100
+    yaml.dump(params, folder / "params.yaml")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Commit all that Git does not ignore; make the repository if there is none."""
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "changed"]):
+        done = call(folder, "git", "-c", "user.name=n", "-c", "user.email=e@example.org", *command)
+        assert done.returncode == 0, done.stderr
+
+
+def call(folder: Path, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command with the environment's programs first in PATH, and no tracking settings of the caller."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        command, cwd=folder, env={**clean, "PATH": path, **(env or {})}, capture_output=True, text=True, check=False
+    )
