@@ -189,9 +189,20 @@ def _connect(named: str | None = None) -> tuple[mlflow.MlflowClient, str]:
         client = mlflow.MlflowClient()
         experiment = None if named else os.environ.get("MLFLOW_EXPERIMENT_ID")
         if not experiment and (name := named or os.environ.get("MLFLOW_EXPERIMENT_NAME")):
-            found = client.get_experiment_by_name(name)
-            experiment = found.experiment_id if found else client.create_experiment(name)
+            experiment = _experiment(client, name)
         return client, client.get_experiment(experiment or DEFAULT_EXPERIMENT).experiment_id
+
+
+def _experiment(client: mlflow.MlflowClient, name: str) -> str:
+    """Return the experiment's id; it is made if it is missing, by one of the clients that find it so."""
+    if found := client.get_experiment_by_name(name):
+        return found.experiment_id
+    try:
+        return client.create_experiment(name)
+    except MlflowException:
+        if found := client.get_experiment_by_name(name):
+            return found.experiment_id
+        raise
 
 
 @contextlib.contextmanager

@@ -222,6 +222,17 @@ def test_a_named_experiment_is_made(store: mlflow.MlflowClient, monkeypatch: pyt
     assert store.get_experiment(run.experiment_id).name == "course"
 
 
+def test_an_experiment_that_another_client_has_just_made(
+    store: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = store.create_experiment("at once")
+    find = mlflow.MlflowClient.get_experiment_by_name
+    answers = [lambda *_: None, find]
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", lambda *given: answers.pop(0)(*given))
+    with tracking.start("r", {}, "at once") as run:
+        assert run.experiment_id == made
+
+
 def test_an_unusable_store_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"not a database, whatever it says" * 100)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
