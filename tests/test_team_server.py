@@ -179,14 +179,15 @@ def test_the_model_loads(server: Server, clients: list[Path]) -> None:
 
 def test_the_sweeps_runs_are_whole(server: Server, clients: list[Path], tmp_path: Path) -> None:
     found = runs(server, "sweeps")
-    points = {f"rates {variant} lr={lr}" for variant in ("plain", "batchnorm") for lr in ("0.01", "0.1")}
-    assert set(found) == {"rates summary", *points, *(f"{point} seed {seed}" for point in points for seed in SEEDS)}
+    points = {f"{variant} lr={lr}" for variant in ("plain", "batchnorm") for lr in ("0.01", "0.1")}
+    seeds = {f"{point} seed {seed}" for point in points for seed in SEEDS}
+    assert set(found) == {f"{name} [rates]" for name in {"summary", *points, *seeds}}
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     table = Path(
-        server.client.download_artifacts(found["rates summary"].info.run_id, "results/table.csv", str(tmp_path))
+        server.client.download_artifacts(found["summary [rates]"].info.run_id, "results/table.csv", str(tmp_path))
     )
     assert table.read_bytes() == (clients[1] / "sweeps" / "rates" / "table.csv").read_bytes()
     for name in points:
         for metric, steps in (("train/loss", [1, 2]), ("validation/accuracy", [0, 1, 2])):
-            history = server.client.get_metric_history(found[name].info.run_id, metric)
+            history = server.client.get_metric_history(found[f"{name} [rates]"].info.run_id, metric)
             assert [point.step for point in history] == steps
