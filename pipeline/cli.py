@@ -173,11 +173,11 @@ def sweep(
     settings = studies.read(study) if study else None
     if settings:
         name, overrides = name or settings.name, {**settings.overrides, **overrides}
-        grid_texts = (*settings.grid, *grid_texts)
-    values = grid.read([*grid_texts, *(grids or "").split()])
-    folder = layout.SWEEPS / (name or grid.name(values, overrides))
+    given = [*grid_texts, *(grids or "").split()]
+    read = [grid.read([*texts, *given]) for texts in (settings.grids if settings else [()])]
+    folder = layout.SWEEPS / (name or grid.name(read[0], overrides))
     results = study / "results" if study else folder
-    flows.sweep(values, overrides, folder, results, study=settings, dry_run=dry_run, yes=yes)
+    flows.sweep(read, overrides, folder, results, study=settings, dry_run=dry_run, yes=yes)
 
 
 @main.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import files, grid, layout
 from pipeline.errors import UserError
+from pipeline.grid import Grid
 from pipeline.outputs import as_json
 from pipeline.params import VARIANTS, Params, Variant, load
 
@@ -89,7 +90,7 @@ def track(params: Params) -> None:
 
 
 def sweep(
-    values: Mapping[str, Sequence[str]],
+    grids: Sequence[Grid],
     overrides: Mapping[str, str],
     folder: Path,
     results: Path,
@@ -98,7 +99,7 @@ def sweep(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Train both variants at every point of a grid; outcomes are kept in `folder`, what was found in `results`.
+    """Train both variants at every point of grids; outcomes are kept in `folder`, what was found in `results`.
 
     A `study` may measure and say more.
 
@@ -106,10 +107,10 @@ def sweep(
         UserError: a key or value is not allowed, or the grid is large and `yes` was not said.
     """
     params = load(layout.PARAMS, overrides)
-    trainings = grid.size(values) * len(VARIANTS) * len(params.train.seeds)
+    trainings = sum(map(grid.size, grids)) * len(VARIANTS) * len(params.train.seeds)
     if trainings > grid.LARGE and not yes:
         raise UserError(f"the grid has {trainings} trainings, more than {grid.LARGE}; give --yes if it is meant")
-    points = grid.points(layout.PARAMS, overrides, values)
+    points = grid.points(layout.PARAMS, overrides, *grids)
     from pipeline.findings import named
     from pipeline.probes import Probe
 
@@ -139,7 +140,7 @@ def sweep(
 
     found = list(stage.run(tasks, split, lambda task, outcome: records.log_point(folder.name, task, outcome)))
     written = stage.write(found, params, results, find)
-    records.log_sweep(folder.name, values, written, own="MLFLOW_RUN_ID" not in os.environ)
+    records.log_sweep(folder.name, points, written, own="MLFLOW_RUN_ID" not in os.environ)
     print((results / "answer.md").read_text(encoding="utf-8"))
 
 

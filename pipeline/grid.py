@@ -19,6 +19,8 @@ RANGE = re.compile(r"(log|lin)\(([^,()]+),([^,()]+),([^,()]+)\)")
 # What every point of a grid has in common: the images, the pairs of a point, and how points are compared.
 FIXED = ("data.", "train.seeds", "evaluate.")
 
+Grid = Mapping[str, Sequence[str]]  # the values, as YAML text, of every key
+
 LARGE = 10_000  # trainings above which a sweep must be confirmed
 
 
@@ -54,12 +56,24 @@ def read(specifications: Sequence[str]) -> dict[str, list[str]]:
     return grid
 
 
-def points(path: Path, overrides: Mapping[str, str], grid: Mapping[str, Sequence[str]]) -> list[Point]:
-    """All combinations of the grid's values over a params file with overrides, the last key varying fastest.
+def points(path: Path, overrides: Mapping[str, str], *grids: Grid) -> list[Point]:
+    """The points of all grids, each once, over a params file with overrides.
 
     Raises:
-        UserError: a key or a value is not allowed, or the key is one that all points share.
+        UserError: a key or a value is not allowed, the key is one that all points share, or grids have other keys.
     """
+    found: dict[tuple[str, ...], Point] = {}
+    for grid in grids:
+        for point in _points(path, overrides, grid):
+            first = next(iter(found.values()), point)
+            if [*point.values] != [*first.values]:
+                raise UserError(f"grid: one varies {', '.join(first.values)}, another {', '.join(point.values)}")
+            found.setdefault(tuple(point.values.values()), point)
+    return list(found.values())
+
+
+def _points(path: Path, overrides: Mapping[str, str], grid: Grid) -> list[Point]:
+    """All combinations of a grid's values, the last key varying fastest."""
     known = load(path, overrides).flat()
     names = {key: _full(key, known) for key in grid}
     twice = [name for name in names.values() if list(names.values()).count(name) > 1]
@@ -70,12 +84,12 @@ def points(path: Path, overrides: Mapping[str, str], grid: Mapping[str, Sequence
     return [Point(one, load(path, {**overrides, **one})) for one in values]
 
 
-def size(grid: Mapping[str, Sequence[str]]) -> int:
+def size(grid: Grid) -> int:
     """How many points a grid has."""
     return math.prod(len(values) for values in grid.values())
 
 
-def name(grid: Mapping[str, Sequence[str]], overrides: Mapping[str, str]) -> str:
+def name(grid: Grid, overrides: Mapping[str, str]) -> str:
     """A name for a sweep: its keys, and a digest that tells other values and overrides apart."""
     digest = hashlib.sha256(json.dumps([grid, overrides], sort_keys=True).encode()).hexdigest()
     return "-".join([*(key.split(".")[-1] for key in grid), digest[:6]])

@@ -8,7 +8,7 @@ import csv
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import idx, outputs, sources, tracking, view
+from pipeline.grid import Point
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.tracking import OUTPUTS_TAG, Points, Run
@@ -233,7 +234,7 @@ def _watched(task: "Task", outcome: "Outcome", member: int | None = None) -> dic
     }
 
 
-def log_sweep(name: str, grid: Mapping[str, Sequence[str]], paths: Sequence[Path], *, own: bool) -> None:
+def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own: bool) -> None:
     """Log a sweep's tables, answer and figures: in the run that `mlflow run` has started, or in one of its `own`.
 
     What a run of its own has recorded before is not recorded again.
@@ -247,6 +248,7 @@ def log_sweep(name: str, grid: Mapping[str, Sequence[str]], paths: Sequence[Path
         "mlflow.note.content": "The points are the runs with the same tag `sweep`.",
     }
     with tracking.start(f"summary [{name}]", tags, SWEEPS if own else None) as run:
-        run.params({f"grid.{key}": ",".join(values) for key, values in grid.items()})
+        spans = {key: dict.fromkeys(point.values[key] for point in points) for key in points[0].values}
+        run.params({f"grid.{key}": ",".join(values) for key, values in spans.items()})
         run.files(paths, "results")
         run.tags({OUTPUTS_TAG: digest})

@@ -12,12 +12,12 @@ from pipeline.params import parse
 class Study:
     """A study.
 
-    grid: as `KEY=VALUES`. overrides: values set at every point. probe: what it measures besides, if anything.
-    findings: who puts what it found in words and figures, if not the sweep alone.
+    grids: each as `KEY=VALUES`; the points of all are swept. overrides: values set at every point. probe: what it
+    measures besides, if anything. findings: who puts what it found in words and figures, if not the sweep alone.
     """
 
     name: str
-    grid: tuple[str, ...]
+    grids: tuple[tuple[str, ...], ...]
     overrides: dict[str, str]
     probe: dict[str, Any] | None
     findings: str | None
@@ -36,19 +36,20 @@ def read(folder: Path) -> Study:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not isinstance(content, dict) or not {"grid"} <= set(content) <= {"grid", "set", "probe", "findings"}:
         raise UserError(f"{path}: expected the section grid and, where needed, set, probe and findings")
-    grid, fixed = (_section(path, content, name) for name in ("grid", "set"))
+    listed = content["grid"] if isinstance(content["grid"], list) else [content["grid"]]
+    grids = tuple(tuple(f"{key}={text}" for key, text in _section(path, "grid", one).items()) for one in listed)
+    fixed = _section(path, "set", content.get("set"))
     probe = content.get("probe")
     if probe is not None and (not isinstance(probe, dict) or set(probe) != {"name", "every"}):
         raise UserError(f"{path}: probe = {probe!r}: should have a name and every how many iterations to measure")
     findings = content.get("findings")
     if not isinstance(findings, str | None):
         raise UserError(f"{path}: findings = {findings!r}: should be a name")
-    texts = tuple(f"{key}={text}" for key, text in grid.items())
-    return Study(folder.resolve().name, texts, fixed, probe, findings)
+    return Study(folder.resolve().name, grids, fixed, probe, findings)
 
 
-def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, str]:
-    section = content.get(name) or {}
+def _section(path: Path, name: str, section: Any) -> dict[str, str]:
+    section = section or {}
     if not isinstance(section, dict):
         raise UserError(f"{path}: {name} = {section!r}: should map parameters to values")
     return {str(key): _text(value) for key, value in section.items()}

@@ -28,18 +28,13 @@ def test_a_study_is_its_name_its_grid_and_what_it_sets(tmp_path: Path) -> None:
     """
     found = studies.read(study(tmp_path, text))
     assert found.name == "depth"
-    assert found.grid == (
-        "train.lr=log(1e-4,1,9)",
-        "batch_size=60,2000",
-        "model.activation=relu,tanh",
-        "epochs=3",
-    )
+    assert found.grids == (("train.lr=log(1e-4,1,9)", "batch_size=60,2000", "model.activation=relu,tanh", "epochs=3"),)
     assert found.overrides == {"data.holdout": "10", "hidden": "5,4", "train.lr": "0.01"}
 
 
 def test_setting_nothing_is_allowed(tmp_path: Path) -> None:
     folder = study(tmp_path, "grid: {lr: 0.1}")
-    assert studies.read(folder) == studies.Study("depth", ("lr=0.1",), {}, None, None)
+    assert studies.read(folder) == studies.Study("depth", (("lr=0.1",),), {}, None, None)
     (folder / "params.yaml").write_text("grid: {lr: 0.1}\nset:\n", encoding="utf-8")
     assert studies.read(folder).overrides == {}
 
@@ -51,7 +46,18 @@ def test_the_name_is_the_folders_wherever_one_stands(tmp_path: Path, monkeypatch
 
 def test_lists_in_a_list_are_values(tmp_path: Path) -> None:
     found = studies.read(study(tmp_path, "grid: {model.hidden: [[5], [6, 7]]}"))
-    assert grid.read(found.grid) == {"model.hidden": ["[5]", "[6, 7]"]}
+    assert grid.read(found.grids[0]) == {"model.hidden": ["[5]", "[6, 7]"]}
+
+
+def test_a_study_may_sweep_several_grids(tmp_path: Path) -> None:
+    folder = study(tmp_path, "grid: [{lr: '0.1,1', epochs: 2}, {lr: 1, epochs: '2,3'}]\nset: {seeds: [4]}")
+    found = studies.read(folder)
+    assert found.grids == (("lr=0.1,1", "epochs=2"), ("lr=1", "epochs=2,3"))
+    points = grid.points(PARAMS, found.overrides, *map(grid.read, found.grids))
+    assert [tuple(point.values.values()) for point in points] == [("0.1", "2"), ("1", "2"), ("1", "3")]
+    assert {point.params.train.seeds for point in points} == {(4,)}
+    with pytest.raises(UserError, match=r"^grid: one varies train\.lr, another train\.epochs$"):
+        grid.points(PARAMS, {}, grid.read(["lr=1"]), grid.read(["epochs=1"]))
 
 
 def test_a_study_may_measure_more(tmp_path: Path) -> None:
@@ -62,7 +68,7 @@ def test_a_study_may_measure_more(tmp_path: Path) -> None:
 
 def test_null_is_set_as_null(tmp_path: Path) -> None:
     found = studies.read(study(tmp_path, "grid: {lr: 0.1}\nset: {data.directory: null}"))
-    (point,) = grid.points(PARAMS, found.overrides, grid.read(found.grid))
+    (point,) = grid.points(PARAMS, found.overrides, grid.read(found.grids[0]))
     assert point.params.data.directory is None
 
 
@@ -108,6 +114,4 @@ def test_a_missing_or_binary_file_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", sorted(path.parent for path in (ROOT / "studies").glob("*/params.yaml")), ids=str)
 def test_the_projects_studies_have_points(folder: Path) -> None:
     found = studies.read(folder)
-    points = grid.points(PARAMS, found.overrides, grid.read(found.grid))
-    assert len(points) > 1
-    assert all(point.params.data.holdout > 0 for point in points)  # else no best point could be chosen
+    assert len(grid.points(PARAMS, found.overrides, *map(grid.read, found.grids))) > 1

@@ -304,7 +304,7 @@ def test_the_table_has_what_the_runs_have(project: Path) -> None:
 
 def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
     (run,) = (run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "summary [small]")
-    assert run.data.params == {"grid.lr": "0.01,0.1", "grid.train.batch_size": "8,10"}
+    assert run.data.params == {"grid.train.lr": "0.01,0.1", "grid.train.batch_size": "8,10"}
     assert "mlflow.parentRunId" not in run.data.tags
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     files = {file.path for file in client.list_artifacts(run.info.run_id, "results")}
@@ -344,7 +344,7 @@ def test_inside_mlflow_run_the_summary_is_the_run_that_was_started(
     done(*GRID, "--name", "small")
     run = client.get_run(started.info.run_id)
     assert (run.data.tags["sweep"], run.info.status) == ("small", "FINISHED")
-    assert run.data.params["grid.lr"] == "0.01,0.1"
+    assert run.data.params["grid.train.lr"] == "0.01,0.1"
     assert trained == []
     assert os.environ["MLFLOW_RUN_ID"] == started.info.run_id
     assert len(points(project, "small")) == 2 * POINTS

@@ -55,9 +55,13 @@ def test_a_study_is_wired(study: str) -> None:
     }
     assert {dep for dep in names(stage["deps"]) if dep.endswith(".py")} == modules
     assert names(stage["outs"]) == {f"studies/{study}/results"}
-    assert grid.points(ROOT / "params.yaml", settings.overrides, grid.read(settings.grid))
+    assert grid.points(ROOT / "params.yaml", settings.overrides, *map(grid.read, settings.grids))
     assert f"]({study}/README.md)" in (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
-    assert "results/accuracy.png" in (ROOT / "studies" / study / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "studies" / study / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[[^]]+\]\((results/[^)]+)\)", page)
+    assert shown
+    assert all((ROOT / "studies" / study / name).is_file() for name in shown)
+    assert f"dvc repro studies/{study}/dvc.yaml" in page
 
 
 def test_stages_commands_and_files_share_a_word() -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -17,6 +18,9 @@ from pipeline.params import VARIANTS, Model, Params, Variant
 from pipeline.populations import Outcome
 from pipeline.probes import Probe
 from pipeline.sweep import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -120,18 +124,20 @@ def write(results: Sequence[Result], params: Params, folder: Path, find: Find | 
     """Write the table, answer and figures of a sweep and what a study found besides, and return the files."""
     if not results:
         raise UserError("the sweep has no results")
-    lines = {variant: [result.mean(variant, params.evaluate) for result in results] for variant in VARIANTS}
-    where = "held-out" if params.data.holdout else "test"
-    points = [result.point.values for result in results]
-    found = find(results, params) if find else Findings([], {})
+    found = find(results, params) if find else Findings([], {"accuracy": _figure(results, params)})
     words = sweep.answer(results, params.evaluate, params.data.holdout)
-    drawn = {"accuracy": panels.sweep(points, lines, f"{where} accuracy (%)"), **found.figures}
     tables = {"table": sweep.table(results, params.evaluate), **found.tables}
     content: dict[str, str | bytes] = {
         "answer.md": "\n".join([*found.words, words]),
         **{f"{name}.csv": outputs.as_csv(*table) for name, table in tables.items()},
-        **{f"{name}.png": figures.png(figure) for name, figure in drawn.items()},
+        **{f"{name}.png": figures.png(figure) for name, figure in found.figures.items()},
     }
     for name, one in content.items():
         files.write(folder / name, one)
     return [folder / name for name in content]
+
+
+def _figure(results: Sequence[Result], params: Params) -> "Figure":
+    lines = {variant: [result.mean(variant, params.evaluate) for result in results] for variant in VARIANTS}
+    where = "held-out" if params.data.holdout else "test"
+    return panels.sweep([result.point.values for result in results], lines, f"{where} accuracy (%)")
