@@ -14,7 +14,7 @@ SECONDS = 10.0  # between two writes, so that short trainings write nothing
 
 
 class Checkpoint:
-    """The file at `path`, written at most once in `SECONDS`."""
+    """The file at `path`, due once in `SECONDS`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,10 +31,12 @@ class Checkpoint:
             return []
         return [parts[number] for number in sorted(parts)]
 
+    def due(self) -> bool:
+        """Return whether the last time is long enough ago."""
+        return time.monotonic() - self.written >= SECONDS
+
     def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        """Keep the states of parts, if the last time is long enough ago."""
-        if time.monotonic() - self.written < SECONDS:
-            return
+        """Keep the states of parts."""
         named = {
             f"{number}/{name}": tensor.contiguous()
             for number, part in enumerate(parts)

@@ -1,7 +1,8 @@
 """The one training loop: a population of members, each trained as if it were alone."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -9,15 +10,20 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.optim.adam import adam
 
-from pipeline.data import Examples, batch_order
+from pipeline.data import CLASSES, PIXELS, Examples, batch_order
 from pipeline.errors import UserError
 from pipeline.model import Observer, Perceptron
 from pipeline.params import Model, Train, Variant
 
-# Members computed together, times images per batch. Above this the batches no longer fit the processor's
+# On the processor: members computed together, times images per batch. Above this the batches no longer fit its
 # caches and members are faster one after another; below it, one product for all members is (`make bench`).
 ROWS_AT_ONCE = 4000
 MEMBERS_AT_ONCE = 16  # bounds memory where batches are small
+
+# On CUDA, where only memory bounds what is computed together: the share of the device's that a part may take, and
+# the values that one hidden unit has for one image while gradients are computed (at most: with normalisation and noise).
+SHARE_OF_MEMORY = 0.5
+VALUES_OF_A_UNIT = 10
 
 Measure = Callable[[Perceptron], Mapping[str, Tensor]]
 
@@ -35,11 +41,26 @@ class Population:
         """Return the untrained members."""
         return Perceptron(self.model, self.variant == "batchnorm", self.seeds)
 
-    def parts(self) -> Iterator["Population"]:
-        """Split into populations small enough to compute at once."""
-        size = max(1, min(MEMBERS_AT_ONCE, ROWS_AT_ONCE // self.train.batch_size))
+    def parts(self, memory: int | None = None) -> Iterator["Population"]:
+        """Split into populations small enough to compute at once.
+
+        `memory` is that of the device, in bytes, or None for the processor.
+        """
+        if memory is None:
+            size = min(MEMBERS_AT_ONCE, ROWS_AT_ONCE // self.train.batch_size)
+        else:
+            size = int(SHARE_OF_MEMORY * memory) // self._bytes()
+        size = max(1, size)
         for start in range(0, len(self.seeds), size):
-            yield Population(self.variant, self.model, self.train, self.seeds[start : start + size])
+            yield replace(self, seeds=self.seeds[start : start + size])
+
+    def _bytes(self) -> int:
+        """Return how much a member takes at most while it is trained and measured, with some to spare."""
+        widths = [PIXELS, *self.model.hidden, CLASSES]
+        weights = sum((inputs + 3) * outputs for inputs, outputs in pairwise(widths))
+        rows = max(self.train.batch_size, self.train.validation_batch_size)
+        values = rows * (2 * PIXELS + VALUES_OF_A_UNIT * sum(widths[1:]))
+        return 4 * (4 * weights + values)  # float32; weights, their gradients and Adam's two moments
 
 
 @dataclass(frozen=True)
@@ -56,8 +77,11 @@ class Checkpoint(Protocol):
     def read(self) -> Sequence[Mapping[str, Tensor]]:
         """Return the states of its parts that were kept last, finished ones first; none if nothing was kept."""
 
+    def due(self) -> bool:
+        """Return whether it is time to keep them; is asked after every epoch."""
+
     def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        """Keep them; is asked after every epoch and may pass it over."""
+        """Keep them."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,11 @@ def prepare(device: str, threads: int | str) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def memory(device: torch.device) -> int | None:
+    """Return the bytes of a CUDA device's memory; None for the processor."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
 def fit(
     population: Population,
     examples: Examples,
@@ -103,10 +132,12 @@ def fit(
     `measure` and `watch` map the network, in evaluation mode and without gradients, to tensors with the members
     first. `advance` is told, epoch by epoch, how many members have finished one. With a `checkpoint`, training
     goes on where it was when the last state was written, and gives what it would have given undisturbed.
+
+    On CUDA no step waits for the device: losses and measurements stay there until the part is trained.
     """
     kept = checkpoint.read() if checkpoint else []
     parts: list[Mapping[str, Tensor]] = []
-    for number, part in enumerate(population.parts()):
+    for number, part in enumerate(population.parts(memory(examples.images.device))):
         training = _Training(part, examples, measure, watch)
         if number < len(kept):
             training.restore(kept[number])
@@ -114,7 +145,7 @@ def fit(
                 advance(training.epoch * len(part.seeds))
         while training.epoch < part.train.epochs:
             training.run_epoch()
-            if checkpoint:
+            if checkpoint and checkpoint.due():
                 checkpoint.write([*parts, training.state()])
             if advance:
                 advance(len(part.seeds))

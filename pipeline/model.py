@@ -95,7 +95,8 @@ class Noise(nn.Module):
     """Noise of another distribution at every step, in training alone (Santurkar et al. 2018, algorithm 1).
 
     Per step and unit μ ~ U(-0.5, 0.5) and σ ~ U(1, 1.25); per value m ~ U(μ - 0.1, μ + 0.1) and s ~ N(σ, 0.1²):
-    a becomes s·a + m. A member's noise depends on its seed, the layer and the step alone.
+    a becomes s·a + m. A member's noise depends on its seed, the layer and the step alone. It is drawn on the
+    processor: with noise, and only then, every step waits for a CUDA device.
     """
 
     def __init__(self, seeds: Sequence[int], layer: int) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pipeline import files, probes
-from pipeline.data import Split
-from pipeline.fit import Checkpoint, Population, fit, predict, score
+from pipeline.data import Examples, Split
+from pipeline.fit import Checkpoint, Population, fit, memory, predict, score
 from pipeline.model import Perceptron, restore
 from pipeline.outputs import Floats
 from pipeline.probes import Probe
@@ -88,19 +88,30 @@ def run(
     with torch.enable_grad():
         trained = fit(population, split.train, measure, advance, watch=watch, checkpoint=checkpoint)
     loss = trained.loss.double().numpy()
-    weights = {name: tensor.numpy() for name, tensor in trained.weights.items()}
-    network = restore(population.model, population.variant == "batchnorm", weights).to(split.test.images.device)
-    tested = score(predict(network, split.test.images, batch_size), split.test.labels)
+    tested = _test(population, trained.weights, split.test)
     bad = ~np.isfinite(loss)
     return Outcome(
         train_loss=loss.reshape(len(loss), population.train.epochs, -1).mean(axis=2),
         validation_loss=trained.measured["loss"].double().numpy(),
         validation_accuracy=trained.measured["accuracy"].numpy(),
-        test_loss=tested["loss"].double().cpu().numpy(),
-        test_accuracy=tested["accuracy"].cpu().numpy(),
+        test_loss=tested["loss"].double().numpy(),
+        test_accuracy=tested["accuracy"].numpy(),
         diverged_at=np.where(bad.any(axis=1), bad.argmax(axis=1) + 1, 0).astype(float),
         watched={name: tensor.double().numpy() for name, tensor in trained.watched.items()},
     )
+
+
+def _test(population: Population, weights: Mapping[str, Tensor], test: Examples) -> dict[str, Tensor]:
+    """Score the trained members on the test images, as many of them at once as were trained at once."""
+    device = test.images.device
+    parts = [len(part.seeds) for part in population.parts(memory(device))]
+    split = {name: tensor.split(parts) for name, tensor in weights.items()}
+    scores = []
+    for at in range(len(parts)):
+        part = {name: tensors[at].numpy() for name, tensors in split.items()}
+        network = restore(population.model, population.variant == "batchnorm", part).to(device)
+        scores.append(score(predict(network, test.images, population.train.validation_batch_size), test.labels))
+    return {name: torch.cat([one[name] for one in scores]).cpu() for name in scores[0]}
 
 
 def write(path: Path, outcome: Outcome) -> None:

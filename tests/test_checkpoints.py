@@ -25,9 +25,19 @@ def test_states_come_back_part_by_part(tmp_path: Path) -> None:
         assert all(torch.equal(one[name].nan_to_num(7), other[name].nan_to_num(7)) for name in one)
 
 
-def test_a_short_training_writes_nothing(tmp_path: Path) -> None:
-    Checkpoint(tmp_path / "one.checkpoint").write([{"loss": torch.rand(1)}])
-    assert list(tmp_path.iterdir()) == []
+def test_it_is_due_when_its_seconds_have_passed_since_the_last_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("pipeline.checkpoints.SECONDS", 10)
+    monkeypatch.setattr("pipeline.checkpoints.time.monotonic", lambda: now)
+    checkpoint = Checkpoint(tmp_path / "one.checkpoint")
+    told = []
+    for now in (109.0, 110.0, 119.0, 120.0):
+        told.append(checkpoint.due())
+        if told[-1]:
+            checkpoint.write([{"loss": torch.rand(1)}])
+    assert told == [False, True, False, True]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff" * 40])

@@ -345,6 +345,9 @@ class Memory:
     def read(self) -> list[dict[str, Tensor]]:
         return self.parts
 
+    def due(self) -> bool:
+        return True
+
     def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
         self.parts = [{name: tensor.clone() for name, tensor in part.items()} for part in parts]
         if self.left is not None:

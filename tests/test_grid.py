@@ -97,7 +97,7 @@ def test_what_cannot_be_built_is_one_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-SHARED = "all points share the images, the seeds and how they are evaluated"
+SHARED = "all points share the images, the seeds, the processor and how they are evaluated"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,8 @@ SHARED = "all points share the images, the seeds and how they are evaluated"
         ("data.directory", "x", f"grid data.directory: {SHARED}"),
         ("seeds", "[1]", f"grid train.seeds: {SHARED}"),
         ("train.seeds", "[1]", f"grid train.seeds: {SHARED}"),
+        ("threads", "1", f"grid train.threads: {SHARED}"),
+        ("device", "cpu", f"grid train.device: {SHARED}"),
         ("evaluate.confidence", "0.9", f"grid evaluate.confidence: {SHARED}"),
         ("resamples", "100", f"grid evaluate.resamples: {SHARED}"),
         ("digit", "1", f"grid evaluate.digit: {SHARED}"),

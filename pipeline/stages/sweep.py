@@ -12,7 +12,7 @@ from pipeline import data, figures, files, outputs, panels, populations, sources
 from pipeline.checkpoints import Checkpoint
 from pipeline.errors import UserError
 from pipeline.findings import Find, Findings
-from pipeline.fit import Population, fit, prepare
+from pipeline.fit import Population, fit, memory, prepare
 from pipeline.grid import Point
 from pipeline.params import VARIANTS, Model, Params, Variant
 from pipeline.populations import Outcome
@@ -38,6 +38,14 @@ class Task:
         """Return the outcome that an earlier sweep has kept, if any."""
         return populations.read(self.file)
 
+    def checkpoint(self) -> Checkpoint:
+        """Return where its training is kept while it lasts."""
+        return Checkpoint(self.file.with_suffix(".checkpoint"))
+
+
+Advance = Callable[[int], object]  # is told how many epochs of members were finished since the last time
+Trainer = Callable[[Sequence[Task], data.Split, Advance], Iterator[tuple[Task, Outcome]]]  # in any order
+
 
 def plan(points: Sequence[Point], images: Path, folder: Path, probe: Probe | None = None) -> list[Task]:
     """List the populations of a sweep whose outcomes are kept in `folder`: for each point, one of each variant."""
@@ -59,13 +67,13 @@ def _model(params: Params, variant: Variant) -> Model:
     return params.model
 
 
-def read(params: Params, points: Sequence[Point], images: Path) -> data.Split:
-    """Read the images, and check that every point can be trained on them.
+def read(params: Params, points: Sequence[Point], images: Path, device: str | None = None) -> data.Split:
+    """Read the images onto `train.device` or another one, and check that every point can be trained on them.
 
     Raises:
         UserError: one cannot, or the images are missing or damaged.
     """
-    split = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads))
+    split = data.load(images, params.data.holdout, prepare(device or params.train.device, params.train.threads))
     for point in points:
         data.check_batches(split, point.params.train.batch_size)
     return split
@@ -80,7 +88,7 @@ def estimate(tasks: Sequence[Task], split: data.Split) -> float:
         kind = (task.variant, task.population.model, train.batch_size, train.optimizer)
         if kind not in seconds:
             few = data.Examples(split.train.images[:6000], split.train.labels[:6000])
-            part = next(task.population.parts())
+            part = next(task.population.parts(memory(split.train.images.device)))
             start = time.perf_counter()
             fit(replace(part, train=train.model_copy(update={"epochs": 1})), few, lambda _: {})
             seconds[kind] = (time.perf_counter() - start) / len(part.seeds) / len(few)
@@ -88,36 +96,42 @@ def estimate(tasks: Sequence[Task], split: data.Split) -> float:
     return total
 
 
-def run(tasks: Sequence[Task], split: data.Split, keep: Callable[[Task, Outcome], None]) -> Iterator[Result]:
-    """Run what is not kept yet, hand every outcome to `keep`, and give the results point by point."""
-    done = sum(task.kept() is not None for task in tasks)
-    if done:
+def here(tasks: Sequence[Task], split: data.Split, advance: Advance) -> Iterator[tuple[Task, Outcome]]:
+    """Train the tasks one after another in this process."""
+    for task in tasks:
+        yield task, populations.run(task.population, split, task.probe, task.checkpoint(), advance)
+
+
+def run(
+    tasks: Sequence[Task], split: data.Split, keep: Callable[[Task, Outcome], None], train: Trainer = here
+) -> list[Result]:
+    """Train what is not kept yet, write every outcome as it comes, hand it to `keep`, and return the results in order.
+
+    Populations that are equal are one: trained once and handed over once.
+    """
+    unique: dict[str, Task] = {}
+    for task in tasks:
+        unique.setdefault(task.digest, task)
+    outcomes = {digest: outcome for digest, task in unique.items() if (outcome := task.kept())}
+    missing = [task for digest, task in unique.items() if digest not in outcomes]
+    if outcomes:
+        done = sum(task.digest in outcomes for task in tasks)
         print(f"going on: {done} of {len(tasks)} populations were done before")
-    outcomes: dict[Variant, Outcome] = {}
-    with tqdm(total=sum(map(_epochs, tasks)), desc="sweep", unit="epoch", disable=None) as bar:
-        for task in tasks:
-            outcome = task.kept()  # perhaps since a moment ago: populations may be equal
-            if outcome is None:
-                outcome = _run(task, split, bar.update)
-            else:
-                bar.update(_epochs(task))
+    for digest, outcome in outcomes.items():
+        keep(unique[digest], outcome)
+    before, after = (sum(_epochs(unique[digest]) for digest in some) for some in (outcomes, unique))
+    with tqdm(total=after, initial=before, desc="sweep", unit="epoch", disable=None) as bar:
+        for task, outcome in train(missing, split, bar.update):
+            populations.write(task.file, outcome)
+            task.checkpoint().remove()
+            outcomes[task.digest] = outcome
             keep(task, outcome)
-            outcomes[task.variant] = outcome
-            if len(outcomes) == len(VARIANTS):
-                yield Result(task.point, dict(outcomes))
-                outcomes.clear()
+    pairs = (tasks[at : at + len(VARIANTS)] for at in range(0, len(tasks), len(VARIANTS)))
+    return [Result(pair[0].point, {task.variant: outcomes[task.digest] for task in pair}) for pair in pairs]
 
 
 def _epochs(task: Task) -> int:
     return len(task.population.seeds) * task.population.train.epochs
-
-
-def _run(task: Task, split: data.Split, advance: Callable[[int], object]) -> Outcome:
-    checkpoint = Checkpoint(task.file.with_suffix(".checkpoint"))
-    outcome = populations.run(task.population, split, task.probe, checkpoint, advance)
-    populations.write(task.file, outcome)
-    checkpoint.remove()
-    return outcome
 
 
 def write(results: Sequence[Result], params: Params, folder: Path, find: Find | None = None) -> list[Path]:
