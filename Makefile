@@ -31,6 +31,7 @@ screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui on the runs at hand (nee
 lock: $(BIN)/.ready ## compile the locks anew from requirements*.in
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements.in -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-dev.in -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-ray.in -o requirements-ray.txt
 
 # Strict: a package that the database does not know is no silent pass. Of a failure, the last line says why.
 audit: $(BIN)/uv ## known vulnerabilities of the locked packages, as the Python index lists them (pip-audit)
@@ -50,9 +51,9 @@ $(BIN)/.ready: requirements.txt | $(BIN)/uv
 	@uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.txt
 	@touch $@
 
-$(BIN)/.ready-dev: requirements-dev.txt $(BIN)/.ready
-	@echo "Installing requirements-dev.txt"
-	@uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt
+$(BIN)/.ready-dev: requirements-dev.txt requirements-ray.txt $(BIN)/.ready
+	@echo "Installing requirements-dev.txt and requirements-ray.txt"
+	@uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-ray.txt
 	@touch $@
 
 # DVC insists on Git unless told otherwise: a downloaded archive has none.

@@ -149,6 +149,7 @@ def run(batchnorm: str, overrides: dict[str, str]) -> None:
 @click.option("--grids", metavar="TEXT", help="Several KEY=VALUES with spaces between them, for `mlflow run`.")
 @click.option("--study", type=click.Path(path_type=Path), help="A folder whose params.yaml holds `grid` and `set`.")
 @click.option("--name", help="The sweep's name in MLflow and below sweeps/; by default made from its grid.")
+@click.option("--ray", metavar="ADDRESS", help="Train on a Ray cluster: auto, ray://HOST:PORT, HOST:PORT or local.")
 @click.option("--dry-run", is_flag=True, help="Print the plan with an estimate of its seconds, and do nothing.")
 @click.option("--yes", is_flag=True, help="Go ahead with more than 10,000 trainings.")
 @_with_overrides
@@ -157,6 +158,7 @@ def sweep(
     grids: str | None,
     study: Path | None,
     name: str | None,
+    ray: str | None,
     dry_run: bool,
     yes: bool,
     overrides: dict[str, str],
@@ -167,6 +169,7 @@ def sweep(
     python -m pipeline sweep --grid train.lr=0.001,0.01,0.1 --grid train.batch_size=60,2000
     python -m pipeline sweep --grid "train.lr=log(1e-4,1,9)" --data.holdout 10000
     python -m pipeline sweep --study studies/learning_rate --dry-run
+    python -m pipeline sweep --study studies/learning_rate --ray auto
     """
     if name and not NAME.fullmatch(name):
         raise UserError(f"name = {name}: should be at most 100 letters, digits, '-' and '_'")
@@ -177,7 +180,7 @@ def sweep(
     read = [grid.read([*texts, *given]) for texts in (settings.grids if settings else [()])]
     folder = layout.SWEEPS / (name or grid.name(read[0], overrides))
     results = study / "results" if study else folder
-    flows.sweep(read, overrides, folder, results, study=settings, dry_run=dry_run, yes=yes)
+    flows.sweep(read, overrides, folder, results, study=settings, ray=ray, dry_run=dry_run, yes=yes)
 
 
 @main.command()

@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 4000
 MEMBERS_AT_ONCE = 16  # bounds memory where batches are small
 
 # On CUDA, where only memory bounds what is computed together: the share of the device's that a part may take, and
-# the values that one hidden unit has for one image while gradients are computed (at most: with normalisation and noise).
+# how many values one hidden unit has for one image at most, while gradients are computed.
 SHARE_OF_MEMORY = 0.5
 VALUES_OF_A_UNIT = 10
 

@@ -4,6 +4,7 @@ Stages and trackers are imported by the flow that needs them: PyTorch and MLflow
 """
 
 import contextlib
+import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +15,14 @@ from pipeline import files, grid, layout
 from pipeline.errors import UserError
 from pipeline.grid import Grid
 from pipeline.outputs import as_json
-from pipeline.params import VARIANTS, Params, Variant, load
+from pipeline.params import VARIANTS, Params, Train, Variant, load
 
 if TYPE_CHECKING:
     from pipeline.checkpoints import Checkpoint
+    from pipeline.populations import Outcome
     from pipeline.records import Record
+    from pipeline.remote import Cluster
+    from pipeline.stages.sweep import Task
     from pipeline.studies import Study
 
 
@@ -96,16 +100,19 @@ def sweep(
     results: Path,
     *,
     study: "Study | None",
+    ray: str | None,
     dry_run: bool,
     yes: bool,
 ) -> None:
     """Train both variants at every point of grids; outcomes are kept in `folder`, what was found in `results`.
 
-    A `study` may measure and say more.
+    It is done in this process, or on the Ray cluster at the address `ray`. A `study` may measure and say more.
 
     Raises:
         UserError: a key or value is not allowed, or the grid is large and `yes` was not said.
     """
+    if ray and not importlib.util.find_spec("ray"):
+        raise UserError("--ray needs Ray: pip install -r requirements-ray.txt")
     params = load(layout.PARAMS, overrides)
     trainings = sum(map(grid.size, grids)) * len(VARIANTS) * len(params.train.seeds)
     if trainings > grid.LARGE and not yes:
@@ -123,25 +130,43 @@ def sweep(
         fetch(params.data, images)
     from pipeline.stages import sweep as stage
 
-    split = stage.read(params, points, images)
+    split = stage.read(params, points, images, device="cpu" if ray else None)
     tasks = stage.plan(points, images, folder, probe)
     left = {task.digest: task for task in tasks if task.kept() is None}.values()  # some populations may be equal
     seeds = len(params.train.seeds)
-    print(
-        f"{folder.name}: {len(points)} points, {len({task.digest for task in tasks})} populations of {seeds} "
-        f"seed{'s' * (seeds > 1)}, "
-        f"{len(left)} still to train" + (f", about {stage.estimate([*left], split):.0f} seconds" if dry_run else "")
-    )
-    if not params.data.holdout:
-        print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
-    if dry_run:
-        return
-    from pipeline import records
+    with _cluster(ray if left else None, params.train) as cluster:
+        count = cluster.count if cluster else 1
+        print(
+            f"{folder.name}: {len(points)} points, {len({task.digest for task in tasks})} populations of {seeds} "
+            f"seed{'s' * (seeds > 1)}, {len(left)} still to train"
+            + (f", {count} at the same time" if cluster else "")
+            + (f", about {stage.estimate([*left], split) / count:.0f} seconds" if dry_run else "")
+        )
+        if not params.data.holdout:
+            print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
+        if dry_run:
+            return
+        from pipeline import records
 
-    found = list(stage.run(tasks, split, lambda task, outcome: records.log_point(folder.name, task, outcome)))
+        def log(task: "Task", outcome: "Outcome") -> None:
+            records.log_point(folder.name, task, outcome)
+
+        found = stage.run(tasks, split, log, cluster.train if cluster else stage.here)
     written = stage.write(found, params, results, find)
     records.log_sweep(folder.name, points, written, own="MLFLOW_RUN_ID" not in os.environ)
     print((results / "answer.md").read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None, settings: Train) -> Iterator["Cluster | None"]:
+    """Connect to a Ray cluster, if there is an address."""
+    if address is None:
+        yield None
+        return
+    from pipeline import remote
+
+    with remote.connect(address, settings) as cluster:
+        yield cluster
 
 
 def _checkpoint(params: Params, variant: Variant, images: Path) -> "Checkpoint":

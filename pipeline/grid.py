@@ -16,8 +16,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params, load, parse
 
 RANGE = re.compile(r"(log|lin)\(([^,()]+),([^,()]+),([^,()]+)\)")
-# What every point of a grid has in common: the images, the pairs of a point, where they are trained, and how points are
-# compared.
+# What every point has in common: the images, the pairs of a point, where they are trained, and how points are compared.
 FIXED = ("data.", "train.seeds", "train.device", "train.threads", "evaluate.")
 
 Grid = Mapping[str, Sequence[str]]  # the values, as YAML text, of every key
@@ -101,9 +100,8 @@ def _full(key: str, known: Mapping[str, Any]) -> str:
     if len(found) != 1:
         raise UserError(f"grid {key}: {'ambiguous' if found else 'not a parameter'}; choose from {', '.join(known)}")
     if found[0].startswith(FIXED):
-        raise UserError(
-            f"grid {found[0]}: all points share the images, the seeds, the processor and how they are evaluated"
-        )
+        shared = "the images, the seeds, the processor and how they are evaluated"
+        raise UserError(f"grid {found[0]}: all points share {shared}")
     return found[0]
 
 

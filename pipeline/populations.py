@@ -105,7 +105,7 @@ def _test(population: Population, weights: Mapping[str, Tensor], test: Examples)
     """Score the trained members on the test images, as many of them at once as were trained at once."""
     device = test.images.device
     parts = [len(part.seeds) for part in population.parts(memory(device))]
-    split = {name: tensor.split(parts) for name, tensor in weights.items()}
+    split = {name: torch.split(tensor, parts) for name, tensor in weights.items()}
     scores = []
     for at in range(len(parts)):
         part = {name: tensors[at].numpy() for name, tensors in split.items()}

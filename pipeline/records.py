@@ -204,13 +204,13 @@ SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
 
 def log_point(name: str, task: "Task", outcome: "Outcome") -> None:
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
-    digest = f"{name} {task.digest}"  # sweeps that share a point have a run each
+    at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
+    digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
     if tracking.recorded(digest, SWEEPS):
         return
     variant, params = task.variant, task.point.params
     given = _trained_with(params, variant)
     tags = {"stage": "sweep", "sweep": name, "variant": variant}
-    at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
     with tracking.start(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
         run.params(given)
         run.metrics(_curves(outcome) | _watched(task, outcome))

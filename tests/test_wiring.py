@@ -155,7 +155,7 @@ LAYERS = (
     {"figures", "tracking", "populations"},
     {"answer", "sweep", "panels"},
     {"findings"},
-    {"records", "stages"},
+    {"records", "remote", "stages"},
     {"flows"},
     {"cli"},
     {"__main__"},
@@ -187,6 +187,7 @@ def test_arrows_point_one_way() -> None:
         ("pickle", {"wheel"}),
         ("subprocess", {"wheel", "tracking"}),
         ("click", {"cli"}),
+        ("ray", {"remote"}),
     ],
 )
 def test_a_library_has_one_home(library: str, owners: set[str]) -> None:
@@ -212,7 +213,7 @@ def third_party(path: Path) -> set[str]:
 def test_requirements_name_what_is_imported() -> None:
     asked = {
         re.split(r"[^A-Za-z0-9._-]", line)[0].replace("-", "_").replace("ruamel.yaml", "ruamel")
-        for name in ("requirements.in", "requirements-dev.in")
+        for name in ("requirements.in", "requirements-dev.in", "requirements-ray.in")
         for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
         if line and line[0].isalpha()
     }
@@ -223,7 +224,7 @@ def test_requirements_name_what_is_imported() -> None:
 
 
 def test_locks_pin_every_package_with_hashes() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-ray.txt"):
         for requirement in (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
             assert re.match(r"[a-z0-9._-]+==\S+ ", requirement), requirement
             assert " --hash=sha256:" in requirement, requirement

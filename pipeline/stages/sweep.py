@@ -38,6 +38,10 @@ class Task:
         """Return the outcome that an earlier sweep has kept, if any."""
         return populations.read(self.file)
 
+    def epochs(self) -> int:
+        """Return how many epochs of members its training takes."""
+        return len(self.population.seeds) * self.population.train.epochs
+
     def checkpoint(self) -> Checkpoint:
         """Return where its training is kept while it lasts."""
         return Checkpoint(self.file.with_suffix(".checkpoint"))
@@ -92,7 +96,7 @@ def estimate(tasks: Sequence[Task], split: data.Split) -> float:
             start = time.perf_counter()
             fit(replace(part, train=train.model_copy(update={"epochs": 1})), few, lambda _: {})
             seconds[kind] = (time.perf_counter() - start) / len(part.seeds) / len(few)
-        total += seconds[kind] * len(split.train) * train.epochs * len(task.population.seeds)
+        total += seconds[kind] * len(split.train) * task.epochs()
     return total
 
 
@@ -107,31 +111,28 @@ def run(
 ) -> list[Result]:
     """Train what is not kept yet, write every outcome as it comes, hand it to `keep`, and return the results in order.
 
-    Populations that are equal are one: trained once and handed over once.
+    Populations that are equal are trained once.
     """
-    unique: dict[str, Task] = {}
+    equal: dict[str, list[Task]] = {}
     for task in tasks:
-        unique.setdefault(task.digest, task)
-    outcomes = {digest: outcome for digest, task in unique.items() if (outcome := task.kept())}
-    missing = [task for digest, task in unique.items() if digest not in outcomes]
+        equal.setdefault(task.digest, []).append(task)
+    outcomes = {digest: outcome for digest, (first, *_) in equal.items() if (outcome := first.kept())}
+    missing = [first for digest, (first, *_) in equal.items() if digest not in outcomes]
     if outcomes:
-        done = sum(task.digest in outcomes for task in tasks)
-        print(f"going on: {done} of {len(tasks)} populations were done before")
+        print(f"going on: {len(outcomes)} of {len(equal)} populations were done before")
     for digest, outcome in outcomes.items():
-        keep(unique[digest], outcome)
-    before, after = (sum(_epochs(unique[digest]) for digest in some) for some in (outcomes, unique))
+        for task in equal[digest]:
+            keep(task, outcome)
+    before, after = (sum(equal[digest][0].epochs() for digest in some) for some in (outcomes, equal))
     with tqdm(total=after, initial=before, desc="sweep", unit="epoch", disable=None) as bar:
         for task, outcome in train(missing, split, bar.update):
             populations.write(task.file, outcome)
             task.checkpoint().remove()
             outcomes[task.digest] = outcome
-            keep(task, outcome)
+            for twin in equal[task.digest]:
+                keep(twin, outcome)
     pairs = (tasks[at : at + len(VARIANTS)] for at in range(0, len(tasks), len(VARIANTS)))
     return [Result(pair[0].point, {task.variant: outcomes[task.digest] for task in pair}) for pair in pairs]
-
-
-def _epochs(task: Task) -> int:
-    return len(task.population.seeds) * task.population.train.epochs
 
 
 def write(results: Sequence[Result], params: Params, folder: Path, find: Find | None = None) -> list[Path]:
