@@ -35,7 +35,7 @@ lock: $(BIN)/.ready ## compile the locks anew from requirements*.in
 
 # Strict: a package that the database does not know is no silent pass. Of a failure, the last line says why.
 audit: $(BIN)/uv ## known vulnerabilities of the locked packages, as the Python index lists them (pip-audit)
-	@uvx -q pip-audit==2.10.1 --disable-pip --require-hashes --strict -r requirements.txt -r requirements-dev.txt \
+	@uvx -q pip-audit==2.10.1 --disable-pip --require-hashes --strict -r requirements.txt -r requirements-dev.txt -r requirements-ray.txt \
 		2>$(BIN)/audit.log || { echo "Vulnerable packages (listed above), or no answer from the database:"; false; }; \
 		status=$$?; tail -n 1 $(BIN)/audit.log; exit $$status
 

@@ -1,11 +1,12 @@
 """The command line of the benchmark."""
 
 import statistics
+from typing import Any
 
 import click
 
 from benchmarks import machine, report, rounds, whole
-from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SMALL_BATCH, STUDY, check_images
+from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SCALE_REPORT, SMALL_BATCH, STUDY, check_images
 from pipeline import files, layout
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, load
@@ -15,7 +16,16 @@ class _Failure(click.ClickException):
     exit_code = 2
 
 
-@click.command()
+class _Benchmarks(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise _Failure(str(error)) from None
+
+
+@click.group(cls=_Benchmarks, invoke_without_command=True)
+@click.pass_context
 @click.option(
     "--rounds",
     "count",
@@ -25,7 +35,7 @@ class _Failure(click.ClickException):
     help="Measurements of each kind at the lab's batch size; a fifth of them at the small one.",
 )
 @click.option("--quick", is_flag=True, help="One round at the lab's batch size alone; prints, and writes no file.")
-def main(count: int, quick: bool) -> None:
+def main(ctx: click.Context, count: int, quick: bool) -> None:
     """Compare this project's speed and memory with the lab's, on the processor and on the real images.
 
     Prints a report in Markdown and writes it to results/benchmark.md. Takes params.yaml as it stands; the bars
@@ -35,13 +45,33 @@ def main(count: int, quick: bool) -> None:
     python -m benchmarks
     python -m benchmarks --quick
     """
-    try:
-        text = _measure(1 if quick else count, quick)
-        if not quick:
-            files.write(REPORT, text)
-    except UserError as error:
-        raise _Failure(str(error)) from None
+    if ctx.invoked_subcommand:
+        return
+    text = _measure(1 if quick else count, quick)
+    if not quick:
+        files.write(REPORT, text)
     click.echo(text, nl=False)
+
+
+@main.command()
+def scale() -> None:
+    """Measure sweeps with 1, 2, 4 … workers on Ray, and compute what more nodes would give.
+
+    Prints a report in Markdown and writes it to results/scale.md.
+    """
+    from benchmarks import scale as measurements  # imports Ray
+
+    text = measurements.markdown(machine.describe(), measurements.measure(_progress))
+    files.write(SCALE_REPORT, text)
+    click.echo(text, nl=False)
+
+
+@main.command()
+def gpu() -> None:
+    """Measure model-epochs per second on CUDA against members, 1 to 4096; prints a table in Markdown."""
+    from benchmarks import gpu as measurements
+
+    click.echo(measurements.measure(_progress), nl=False)
 
 
 def _measure(count: int, quick: bool) -> str:

@@ -12,7 +12,7 @@ def describe() -> str:
     """Processor, cores, memory, and the versions that matter."""
     memory = psutil.virtual_memory().total / 1e9
     return (
-        f"{_processor()}, {_cores()} cores, {memory:.0f} GB of memory, {platform.system()}, "
+        f"{_processor()}, {cores()} cores, {memory:.0f} GB of memory, {platform.system()}, "
         f"Python {platform.python_version()}, PyTorch {version('torch')}"
     )
 
@@ -28,6 +28,6 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

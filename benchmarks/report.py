@@ -60,7 +60,7 @@ def _epochs(comparisons: Sequence[Comparison]) -> str:
         "## Seconds per epoch of one network\n\n"
         "(a) The lab as written, training only. (b) This project's loop, all seeds. (c) The network's matrix products\n"
         "and nothing else. Median (least to greatest) over rounds in which the three took turns, ratios round by "
-        f"round.\nRounds: {rounds}.\n\n" + _table(header, rows)
+        f"round.\nRounds: {rounds}.\n\n" + table(header, rows)
     )
 
 
@@ -73,7 +73,7 @@ def _bars(comparisons: Sequence[Comparison]) -> str:
             rows.append([*first, f"{whose}: a / b at least {bar:g}", f"{gain:.1f}", _met(gain >= bar)])
         for whose, bar in GREATEST_LOSSES[c.batch].items():
             rows.append([*first, f"{whose}: b / c at most {bar:g}", f"{loss:.2f}", _met(loss <= bar)])
-    return "Ten members:\n\n" + _table(["batch", "variant", "bar", "measured", ""], rows)
+    return "Ten members:\n\n" + table(["batch", "variant", "bar", "measured", ""], rows)
 
 
 def _whole(whole: Whole) -> str:
@@ -84,7 +84,7 @@ def _whole(whole: Whole) -> str:
     verdict = _met(whole.repro_seconds <= whole.lab_seconds)
     return (
         "## The whole project\n\n"
-        + _table(["what", "seconds"], rows)
+        + table(["what", "seconds"], rows)
         + f"\n\nBar: all of this project takes no longer than one training of the lab: {verdict}."
     )
 
@@ -102,17 +102,18 @@ def _sweeps(whole: Whole) -> str:
         logging <= GREATEST_LOGGING_SECONDS,
     )
     judged = [[*row, _met(good)] for row, good in zip(rows, met, strict=True)]
-    return "## Grids\n\n" + _table(["what", "measured", "bar", ""], judged)
+    return "## Grids\n\n" + table(["what", "measured", "bar", ""], judged)
 
 
 def _memory(whole: Whole) -> str:
     limit = GREATEST_MEMORY / 1e9
     rows = [[stage, f"{peak / 1e9:.2f}", _met(peak <= GREATEST_MEMORY)] for stage, peak in whole.memory.items()]
     title = "## Peak resident memory\n\nIn GB (10^9 bytes), of a stage's process or its greatest child.\n\n"
-    return title + _table(["stage", "peak", f"bar: at most {limit:g}"], rows)
+    return title + table(["stage", "peak", f"bar: at most {limit:g}"], rows)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

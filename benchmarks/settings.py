@@ -10,6 +10,7 @@ Kind = Literal["lab", "project", "products", "lab_with_validation", "logging"]
 
 MNIST = layout.DATA / "mnist"
 REPORT = layout.RESULTS / "benchmark.md"
+SCALE_REPORT = layout.RESULTS / "scale.md"
 
 LARGE_BATCH = 2000  # the lab's
 SMALL_BATCH = 60  # that of Ioffe & Szegedy 2015, section 4.1

@@ -111,7 +111,7 @@ def sweep(
     Raises:
         UserError: a key or value is not allowed, or the grid is large and `yes` was not said.
     """
-    if ray and not importlib.util.find_spec("ray"):
+    if ray is not None and not importlib.util.find_spec("ray"):
         raise UserError("--ray needs Ray: pip install -r requirements-ray.txt")
     params = load(layout.PARAMS, overrides)
     trainings = sum(map(grid.size, grids)) * len(VARIANTS) * len(params.train.seeds)
@@ -130,7 +130,7 @@ def sweep(
         fetch(params.data, images)
     from pipeline.stages import sweep as stage
 
-    split = stage.read(params, points, images, device="cpu" if ray else None)
+    split = stage.read(params, points, images, device=None if ray is None else "cpu")
     tasks = stage.plan(points, images, folder, probe)
     left = {task.digest: task for task in tasks if task.kept() is None}.values()  # some populations may be equal
     seeds = len(params.train.seeds)

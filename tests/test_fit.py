@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.data import PIXELS, Examples, batch_order
 from pipeline.errors import UserError
-from pipeline.fit import ROWS_AT_ONCE, Population, Trained, Watch, fit, member_losses, prepare
+from pipeline.fit import ROWS_AT_ONCE, Population, Trained, Watch, _Training, fit, member_losses, prepare
 from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
 
@@ -235,6 +235,59 @@ def test_parts_are_as_large_as_the_caches_allow(params: Make, batch_size: int, s
     assert all(len(part.seeds) == 1 or len(part.seeds) * batch_size <= ROWS_AT_ONCE for part in parts)
     assert tuple(seed for part in parts for seed in part.seeds) == whole.seeds
     assert all((part.variant, part.model, part.train) == ("batchnorm", whole.model, whole.train) for part in parts)
+
+
+def test_on_a_device_parts_are_as_large_as_its_memory_allows(params: Make) -> None:
+    whole = population(params(seeds=",".join(map(str, range(1000)))), "batchnorm")
+    sizes = {memory: [len(part.seeds) for part in whole.parts(memory)] for memory in (10**6, 24 * 10**9, 80 * 10**9)}
+    assert [sum(size) for size in sizes.values()] == [1000, 1000, 1000]
+    assert sizes[10**6] == 1000 * [1]
+    assert 100 < sizes[24 * 10**9][0] < 500 < sizes[80 * 10**9][0] < 1000
+    assert tuple(seed for part in whole.parts(24 * 10**9) for seed in part.seeds) == whole.seeds
+
+
+@pytest.mark.parametrize("overrides", [{}, {"batchnorm_position": "before_activation"}, {"binary_input": "true"}])
+@pytest.mark.parametrize("batch", [50, 500])
+def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
+    params: Make, examples: Images, batch: int, overrides: dict[str, str]
+) -> None:
+    """The other half is for gradients, the optimizer and what comes and goes."""
+    sizes = {"batch_size": str(batch), "validation_batch_size": "1"}
+    whole = population(params(**sizes, **overrides), "batchnorm")
+    images = examples(batch).images.expand(len(whole.seeds), -1, -1).contiguous()
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = whole.network()(images)
+        member_losses(logits, torch.zeros(logits.shape[:2], dtype=torch.int64))
+    allowed = len(whole.seeds) * whole._bytes()
+    assert 0.1 * allowed < sum(kept.values()) < 0.5 * allowed
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+def test_no_step_waits_for_a_device(params: Make, variant: Variant, position: str, optimizer: str) -> None:
+    """The device `meta` computes shapes alone: whatever asked for a value would raise."""
+    chosen = population(params(**SETTINGS, batchnorm_position=position, optimizer=optimizer), variant)
+    examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
+    training = _Training(chosen, examples, on(examples), Watch(2, on(examples)))
+    training.run_epoch()
+    training.run_epoch()
+    assert [losses.shape for losses in training.losses] == 2 * [(3, 4)]
+    assert [len(values) for values in training.histories.values()] == [3, 3, 5, 5]
+    with pytest.raises(NotImplementedError, match="no data"):
+        training.state()
+
+
+def test_with_noise_every_step_waits(params: Make) -> None:
+    chosen = population(params(**SETTINGS, noise="true"), "batchnorm")
+    examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
+    with pytest.raises(NotImplementedError, match="no data"):
+        _Training(chosen, examples, on(examples), None).run_epoch()
 
 
 @pytest.mark.usefixtures("_float64")

@@ -27,6 +27,7 @@ from pipeline.data import Examples, Split
 from pipeline.errors import UserError
 from pipeline.fit import Population
 from pipeline.params import VARIANTS, load
+from pipeline.probes import Probe
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of Ray, MLflow and SQLAlchemy are their own
 
@@ -58,8 +59,9 @@ def test_the_split_arrives_as_it_was_without_a_copy(examples: Callable[..., Exam
     assert (arrays[1] is arrays[2]) == (holdout == 0)
 
 
+@pytest.mark.parametrize("probe", [None, Probe("landscape", 5)])
 def test_a_worker_gives_what_this_process_gives_and_reports_now_and_then(
-    examples: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch
+    examples: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch, probe: Probe | None
 ) -> None:
     params = load(PARAMS, {"hidden": "5", "seeds": "0,1", "epochs": "6", "batch_size": "8", "device": "cpu"})
     split = Split(examples(30), examples(6, seed=1), examples(12, seed=2))
@@ -72,10 +74,13 @@ def test_a_worker_gives_what_this_process_gives_and_reports_now_and_then(
         put_nowait = staticmethod(told.append)
 
     reports: Any = Reports()
-    found = remote._population(population, None, remote._arrays(split), "cpu", 1, reports, "it")
-    expected = populations.run(population, split)
+    found = remote._population(population, probe, remote._arrays(split), "cpu", 1, reports, "it")
+    expected = populations.run(population, split, probe)
     for name in populations.CURVES:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    assert found.watched.keys() == expected.watched.keys()
+    for name in found.watched:
+        np.testing.assert_array_equal(found.watched[name], expected.watched[name], err_msg=name)
     # A look at the clock is a second here, and a report takes one itself; an epoch of all is 2 of members.
     assert told == [("it", 4), ("it", 8), ("it", 12)]
 
@@ -265,7 +270,11 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     bars: list[Bar],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    command = ("--grid", "lr=0.01,0.1,0.2,1", *LONG)
+    study = Path("studies", "rates")
+    study.mkdir(parents=True)
+    text = "grid: {lr: [0.01, 0.1, 0.2, 1]}\nprobe: {name: landscape, every: 100}"
+    (study / "params.yaml").write_text(text, encoding="utf-8")
+    command = ("--study", str(study), *LONG)
     after(1, nodes.lose)
     printed = done(*command, "--name", "far", "--ray", nodes.address)
     unlogged()
@@ -273,6 +282,10 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     assert capfd.readouterr().err.replace("\n", "").split("INFO mlflow")[0].strip("0123456789/: ") == ""
     assert done(*command, "--name", "near").startswith("near: 4 points, 8 populations of 2 seeds, 8 still to train\n")
     assert kept("far") == kept("near")
+    assert len(kept("far")) == 8
+    outcome = populations.read(next(Path("sweeps", "far").iterdir()))
+    assert outcome
+    assert outcome.watched
     everything = [(lr, variant) for lr in ("0.01", "0.1", "0.2", "1.0") for variant in sorted(VARIANTS)]
     assert logged(project, "far") == everything
     far, near = bars

@@ -1,0 +1,205 @@
+"""A sweep on more and more workers: measured as far as this machine goes, and computed beyond it."""
+
+import logging
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import ray
+from ray.cluster_utils import Cluster
+
+from benchmarks import project
+from benchmarks.machine import cores
+from benchmarks.report import table
+from benchmarks.settings import check_images
+from pipeline import data, grid, layout, remote
+from pipeline.data import Split
+from pipeline.fit import prepare
+from pipeline.params import VARIANTS, load
+from pipeline.stages import sweep
+from pipeline.stages.sweep import Task
+
+POINTS = 2  # of the grid for every worker, two populations each
+
+# What the computed table takes for granted, beside what was measured here.
+NODES = (10, 100, 1000)
+POPULATIONS = 10_100  # in the sweep: both variants at 101 learning rates and 50 batch sizes, say
+BANDWIDTH = 1.25e9  # bytes per second that the driver's node sends, to all nodes together: 10 Gbit/s
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one machine gives.
+
+    rates: model-epochs per second by number of workers, of one thread each. alone: likewise, of the local sweep with
+    one thread. epochs: model-epochs of a population. put, fetch: seconds until the driver's node, and then another
+    raylet on this machine, holds the data's `size` bytes. log: seconds for each point that the driver logs.
+    """
+
+    alone: float
+    rates: Mapping[int, float]
+    epochs: int
+    size: int
+    put: float
+    fetch: float
+    log: float
+
+    def seconds(self) -> float:
+        """Return how long a population takes where every worker of this machine is busy."""
+        workers = max(self.rates)
+        return self.epochs * workers / self.rates[workers]
+
+
+@dataclass(frozen=True)
+class Projected:
+    """The seconds of a sweep's parts on so many nodes, each like the measured machine.
+
+    training: if no worker ever waited. waiting: what the last wave adds, when populations do not divide evenly.
+    logging: is done while others train.
+    """
+
+    nodes: int
+    broadcast: float
+    training: float
+    waiting: float
+    logging: float
+    rate: float
+
+    def bottleneck(self) -> str:
+        """Return what takes longest."""
+        parts = {
+            "training": self.training,
+            "data broadcast": self.broadcast,
+            "stragglers": self.waiting,
+            "logging": self.logging,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+
+def projected(measured: Measured, nodes: int) -> Projected:
+    """Compute the seconds of a sweep of `POPULATIONS` on so many nodes."""
+    workers = nodes * max(measured.rates)
+    training = POPULATIONS / workers * measured.seconds()
+    waiting = math.ceil(POPULATIONS / workers) * measured.seconds() - training
+    broadcast = measured.size * nodes / BANDWIDTH
+    logging = POPULATIONS * measured.log
+    total = broadcast + max(training + waiting, logging)
+    return Projected(nodes, broadcast, training, waiting, logging, POPULATIONS * measured.epochs / total)
+
+
+def measure(progress: Progress) -> Measured:
+    """Measure one local sweep, and one with 1, 2, 4 … workers up to the cores of this machine."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    images = check_images()
+    split = data.load(images, 0, prepare("cpu", 1))
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = _tasks(1, images, Path(folder))
+        list(sweep.here(tasks[:1], split, _ignore))  # what happens once in a process
+        begun = time.perf_counter()
+        list(sweep.here(tasks, split, _ignore))
+        alone = sum(task.epochs() for task in tasks) / (time.perf_counter() - begun)
+        progress(f"in this process: {alone:.1f} model-epochs per second")
+        rates = {}
+        for workers in (2**power for power in range(cores().bit_length())):
+            rates[workers] = _rate(workers, _tasks(workers, images, Path(folder)), split)
+            progress(f"workers {workers}: {rates[workers]:.1f} model-epochs per second")
+        put, fetch = _broadcast(split)
+        progress(f"data: {put:.2f} s to put, {fetch:.2f} s to fetch")
+        points = project.logging(load(layout.PARAMS), VARIANTS[0], 0)
+        log = statistics.median(next(points) for _ in range(5))
+        progress(f"logging: {log:.2f} s per point")
+    size = sum(array.nbytes for part in remote._arrays(split)[:2] for array in part)
+    return Measured(alone, rates, tasks[0].epochs(), size, put, fetch, log)
+
+
+def markdown(machine: str, measured: Measured) -> str:
+    """Return what was measured and what is computed from it."""
+    rows = [["the local sweep, one thread", f"{measured.alone:.1f}", ""]]
+    for workers, rate in measured.rates.items():
+        share = rate / (workers * measured.rates[1])
+        rows.append([f"{workers} worker{'s' * (workers > 1)}", f"{rate:.1f}", f"{share:.2f}"])
+    units = [
+        ["a population, with every worker busy", f"{measured.seconds():.1f} s"],
+        ["data", f"{measured.size / 1e6:.0f} MB"],
+        ["data into the driver's object store", f"{measured.put:.2f} s"],
+        ["data from there to another raylet on this machine, once", f"{measured.fetch:.2f} s"],
+        ["a point logged into MLflow's embedded store, with its seeds", f"{measured.log:.2f} s"],
+    ]
+    projections = [projected(measured, nodes) for nodes in NODES]
+    parts = ["broadcast", "training", "stragglers", "logging"]
+    header = ["nodes", "workers", *parts, "model-epochs per second", "longest"]
+    computed = [
+        [
+            str(one.nodes),
+            str(one.nodes * max(measured.rates)),
+            *(f"{seconds:.0f}" for seconds in (one.broadcast, one.training, one.waiting, one.logging)),
+            f"{one.rate:.0f}",
+            one.bottleneck(),
+        ]
+        for one in projections
+    ]
+    text = [
+        f"# Beyond one machine\n\n{machine}.\nMade by `python -m benchmarks scale`.",
+        "## Measured\n\nWhole sweeps at params.yaml's settings through `--ray`, one thread a worker, workers started\n"
+        f"before the clock; {2 * POINTS} populations for each worker, of {measured.epochs} model-epochs.",
+        table(["", "model-epochs per second", "of as many times one worker"], rows),
+        table(["what", "measured"], units),
+        f"## Computed\n\nSeconds of a sweep of {POPULATIONS:,} populations on nodes like this machine. Assumed: the\n"
+        f"data leave the driver's node once for every node, at {BANDWIDTH / 1e9:g} GB/s together, before training;\n"
+        "all populations take equally long, so that stragglers are what the last wave adds; the driver logs one point\n"
+        "after another while others train; nothing else is waited for.",
+        table(header, computed),
+    ]
+    return "\n\n".join(text) + "\n"
+
+
+def _tasks(workers: int, images: Path, folder: Path) -> list[Task]:
+    rates = [f"{rate:.6g}" for rate in np.linspace(0.05, 0.15, POINTS * workers)]
+    points = grid.points(layout.PARAMS, {"device": "cpu", "threads": "1"}, {"train.lr": rates})
+    return sweep.plan(points, images, folder)
+
+
+def _rate(workers: int, tasks: Sequence[Task], split: Split) -> float:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, "include_dashboard": False})
+    try:
+        with remote.connect(cluster.address, tasks[0].population.train) as connected:
+            list(connected.train(tasks[: len(VARIANTS) * workers], split, _ignore))
+            begun = time.perf_counter()
+            list(connected.train(tasks, split, _ignore))
+            return sum(task.epochs() for task in tasks) / (time.perf_counter() - begun)
+    finally:
+        cluster.shutdown()
+
+
+def _broadcast(split: Split) -> tuple[float, float]:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        fetch = ray.remote(_fetch)
+        ray.get(fetch.remote([]))  # the worker starts
+        begun = time.perf_counter()
+        arrays = ray.put(remote._arrays(split))
+        put = time.perf_counter() - begun
+        return put, ray.get(fetch.remote([arrays]))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def _fetch(references: list["ray.ObjectRef[remote.Arrays]"]) -> float:
+    begun = time.perf_counter()
+    ray.get(references)
+    return time.perf_counter() - begun
+
+
+def _ignore(_: int) -> None:
+    """Show no progress."""
