@@ -1,0 +1,42 @@
+"""How long a tracking server may take to answer, and what to say when it, or the store's file, fails."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from pipeline.errors import UserError
+
+# Seconds for one request, retries, and the factor of the pauses between these; MLflow's own add up to minutes.
+PATIENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+BRIEF = {**PATIENT, "MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+
+
+class StoreError(UserError):
+    """MLflow's store cannot be used, or no longer."""
+
+
+@contextlib.contextmanager
+def limits(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set limits, as variables of the environment, where neither the user nor a `with` around has set them."""
+    new = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+def cause(error: BaseException) -> str:
+    """Return the one line that says what is wrong, in the words of the network, the disk or the database if it can."""
+    inner: BaseException | None = error
+    while inner:
+        if isinstance(inner, (OSError, sqlite3.Error)):
+            error = inner
+        inner = inner.__cause__ or inner.__context__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,54 @@
+"""The embedded store's file: made whole or not at all, though MLflow makes its tables one by one."""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline import processes
+
+WAIT = 60.0  # seconds that another process may take to make it
+_FIRST_TABLES = {"experiments", "runs", "metrics", "params", "tags"}  # those that MLflow makes first
+
+
+def path_of(uri: str) -> Path | None:
+    """Return the file of a store in SQLite; other stores have none."""
+    file = uri.removeprefix("sqlite:///")
+    return Path(file).absolute() if file != uri and "?" not in file else None
+
+
+def prepare(path: Path, make: Callable[[str], None]) -> None:
+    """See to it that a whole store is in `path`: `make` one, at the address that it is given, if there is none.
+
+    What a killed process has left half made holds no run yet, and is made anew.
+
+    Raises:
+        UserError: another process takes too long to make it.
+        OSError, sqlite3.Error: the file is damaged, or cannot be read or written.
+    """
+    if _whole(path):
+        return
+    with processes.alone(path.with_name(f".{path.name}.lock"), WAIT, f"{path}: another process is still making it"):
+        end = time.monotonic() + WAIT
+        while not _whole(path):
+            if path.exists() and processes.held(path, time.time()) and time.monotonic() < end:
+                time.sleep(0.2)
+                continue
+            part = path.with_name(f".{path.name}.part")
+            part.unlink(missing_ok=True)
+            make(f"sqlite:///{part}")
+            path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+            part.replace(path)
+
+
+def _whole(path: Path) -> bool:
+    """Return whether there is a store with its first experiment, which MLflow makes last, or what is no store."""
+    if not path.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=20)) as store:
+        tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables <= _FIRST_TABLES and "alembic_version" not in tables:
+            return True
+        rows = (store.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in tables & _FIRST_TABLES)  # noqa: S608
+        return any(rows)
