@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipeline import flows, grid, layout, studies
+from pipeline import flows, grid, layout, processes, studies
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Variant, load
 
@@ -33,6 +33,9 @@ def _one_line() -> Iterator[None]:
         raise _Failure(str(UserError(error.format_message()))) from None
     except UserError as error:
         raise _Failure(str(error)) from None
+    except OSError as error:  # a full disk and the like, wherever it shows
+        where = f"{error.filename}: " if error.filename else ""
+        raise _Failure(str(UserError(f"{where}{error.strerror or error}"))) from None
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
@@ -88,7 +91,9 @@ def main() -> None:
     Usually called by DVC (`dvc repro`) and by MLflow (`mlflow run . -P batchnorm=false`). Settings come from
     params.yaml; any of them can be given as --NAME VALUE, by its dotted name or by its last part.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    for number in processes.STOPS:
+        signal.signal(number, _stop)
+    processes.stop_with_master()
 
 
 @main.command(context_settings=OVERRIDES)
@@ -190,4 +195,8 @@ def track() -> None:
 
 
 def _stop(number: int, _: FrameType | None) -> None:
+    for other in processes.STOPS:  # the next must not break off what the first has set going: `mlflow run` sends two
+        signal.signal(other, signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     sys.exit(128 + number)

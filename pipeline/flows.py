@@ -6,12 +6,14 @@ Stages and trackers are imported by the flow that needs them: PyTorch and MLflow
 import contextlib
 import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import files, grid, layout
+from pipeline.contact import StoreError
 from pipeline.errors import UserError
 from pipeline.grid import Grid
 from pipeline.outputs import as_json
@@ -77,8 +79,9 @@ def evaluate(params: Params, *, scratch: bool) -> None:
 def track(params: Params) -> None:
     """Give the outputs of every stage a run, if they have none."""
     images = _images(params)
-    from pipeline import records, tracking
+    from pipeline import records, tracking, unsent
 
+    unsent.send()
     stages = [
         records.download(params, images),
         *(records.train(params, variant, images, layout.RUNS / variant) for variant in VARIANTS),
@@ -146,15 +149,15 @@ def sweep(
             print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
         if dry_run:
             return
-        from pipeline import records
+        from pipeline import tracking, unsent
 
-        def log(task: "Task", outcome: "Outcome") -> None:
-            records.log_point(folder.name, task, outcome)
-
-        found = stage.run(tasks, split, log, cluster.train if cluster else stage.here)
+        tracking.reach()
+        unsent.send()
+        recorded = unsent.Points(folder.name)
+        found = stage.run(tasks, split, recorded.log, cluster.train if cluster else stage.here)
     written = stage.write(found, params, results, find)
-    records.log_sweep(folder.name, points, written, own="MLFLOW_RUN_ID" not in os.environ)
     print((results / "answer.md").read_text(encoding="utf-8"))
+    recorded.finish(points, written)
 
 
 @contextlib.contextmanager
@@ -192,10 +195,22 @@ def _scratch() -> Iterator[Path]:
 
 def _tracked(record: "Record", work: Callable[[], None], *, restored: bool = False) -> None:
     """Do a stage's work inside a run of MLflow."""
-    from pipeline import tracking
+    from pipeline import tracking, unsent
 
+    unsent.send()
     tags = {"restored": "true", "dvc.stage": record.stage} if restored else {}
-    with tracking.start(record.stage, tags) as run:
-        record.begin(run)
-        work()
-        record.finish(run)
+    done = False
+    try:
+        with tracking.start(record.stage, tags) as run:
+            record.begin(run)
+            work()
+            done = True
+            record.finish(run)
+    except StoreError as error:
+        if restored or not done:
+            raise
+        unsent.keep(record, run)
+        line = f"{record.stage}: done, but not recorded: {error}; its record is kept, and the next command sends it"
+        if "MLFLOW_RUN_ID" in os.environ:  # an end without error would have `mlflow run` take its half run for whole
+            raise UserError(line) from None
+        print(line, file=sys.stderr)

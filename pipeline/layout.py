@@ -7,4 +7,5 @@ DATA = Path("data")
 RUNS = Path("runs")
 RESULTS = Path("results")
 SWEEPS = Path("sweeps")
+UNSENT = Path("mlruns/unsent")
 TRACKED = Path("mlruns/tracked.json")  # beside the embedded store, to go when that goes

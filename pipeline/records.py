@@ -32,8 +32,10 @@ class Record:
 
     stage: str
     note: str
+    settings: Params
     params: dict[str, Any]
     images: Path
+    folder: Path
     files: list[Path]
     log: Callable[[Run], None]
 
@@ -57,7 +59,9 @@ class Record:
         """Log what the stage has left."""
         run.tags({"digest.data": sources.digest(self.images)})
         self.log(run)
-        run.tags({OUTPUTS_TAG: self.digest()})  # last: it says that the record is whole
+        digest = self.digest()
+        run.replace(digest)
+        run.tags({OUTPUTS_TAG: digest})  # last: it says that the record is whole
 
 
 def download(params: Params, images: Path) -> Record:
@@ -73,7 +77,7 @@ def download(params: Params, images: Path) -> Record:
         run.text("".join(sums), "sha256sums.txt")
         _log_dataset(run, params, images, "download")
 
-    return Record("download", "The images, verified.", given, images, paths, log)
+    return Record("download", "The images, verified.", params, given, images, images, paths, log)
 
 
 def train(params: Params, variant: Variant, images: Path, folder: Path) -> Record:
@@ -98,7 +102,7 @@ def train(params: Params, variant: Variant, images: Path, folder: Path) -> Recor
         f"Curves are means over {len(params.train.seeds)} seeds, which are nested runs. `model` is the first seed's. "
         "Histograms of the activations, by epoch, are the images among the model metrics."
     )
-    return Record(f"train@{variant}", note, given, images, paths, log)
+    return Record(f"train@{variant}", note, params, given, images, folder, paths, log)
 
 
 def evaluate(params: Params, images: Path, folder: Path) -> Record:
@@ -119,7 +123,17 @@ def evaluate(params: Params, images: Path, folder: Path) -> Record:
         run.files(sorted((folder / "figures").glob("*.png")), "figures")
 
     note = "The variants compared seed by seed on the test images: artifact `results/answer.md` says it in words."
-    return Record("evaluate", note, params.flat(), images, paths, log)
+    return Record("evaluate", note, params, params.flat(), images, folder, paths, log)
+
+
+def of(stage: str, params: Params, images: Path, folder: Path) -> Record:
+    """Describe the run of the stage of this name, such as `train@plain`."""
+    if stage == "download":
+        return download(params, images)
+    if stage == "evaluate":
+        return evaluate(params, images, folder)
+    (variant,) = (variant for variant in VARIANTS if stage == f"train@{variant}")
+    return train(params, variant, images, folder)
 
 
 def _trained_with(params: Params, variant: Variant) -> dict[str, Any]:
