@@ -39,4 +39,5 @@ def cause(error: BaseException) -> str:
         if isinstance(inner, (OSError, sqlite3.Error)):
             error = inner
         inner = inner.__cause__ or inner.__context__
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text.partition("(Caused by ")[2].removesuffix(")") or text

@@ -29,7 +29,7 @@ def prepare(path: Path, make: Callable[[str], None]) -> None:
     """
     if _whole(path):
         return
-    with processes.alone(path.with_name(f".{path.name}.lock"), WAIT, f"{path}: another process is still making it"):
+    with processes.alone(path, WAIT, f"{path}: another process is still making it"):
         end = time.monotonic() + WAIT
         while not _whole(path):
             if path.exists() and processes.held(path, time.time()) and time.monotonic() < end:

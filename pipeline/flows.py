@@ -6,13 +6,14 @@ Stages and trackers are imported by the flow that needs them: PyTorch and MLflow
 import contextlib
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import files, grid, layout
+from pipeline import files, grid, layout, processes
 from pipeline.contact import StoreError
 from pipeline.errors import UserError
 from pipeline.grid import Grid
@@ -21,19 +22,15 @@ from pipeline.params import VARIANTS, Params, Train, Variant, load
 
 if TYPE_CHECKING:
     from pipeline.checkpoints import Checkpoint
-    from pipeline.populations import Outcome
     from pipeline.records import Record
     from pipeline.remote import Cluster
-    from pipeline.stages.sweep import Task
     from pipeline.studies import Study
 
 
 def download(params: Params) -> None:
     """Fetch and verify the images."""
     images = _images(params)
-    from pipeline.stages.download import download as fetch
-
-    print(f"{params.data.dataset}: {fetch(params.data, images)}")
+    print(f"{params.data.dataset}: {_fetch(params, images)}")
     from pipeline import records
 
     _tracked(records.download(params, images), lambda: None)
@@ -41,39 +38,45 @@ def download(params: Params) -> None:
 
 def train(params: Params, variant: Variant, images: Path | None = None, folder: Path | None = None) -> None:
     """Train every seed of one variant, on the data set's images into `runs/` unless told otherwise."""
-    images, folder = images or _images(params), folder or layout.RUNS / variant
+    images, folder = images or _verified(params), folder or layout.RUNS / variant
     from pipeline.stages import train as stage
 
     split = stage.read(params, images)
     from pipeline import records
 
     checkpoint = _checkpoint(params, variant, images)
-    record = records.train(params, variant, images, folder)
-    _tracked(record, lambda: stage.train(params, variant, split, folder, checkpoint))
-    checkpoint.remove()
+
+    def work() -> None:
+        with _replaced(folder) as part:
+            stage.train(params, variant, split, part, checkpoint)
+
+    _tracked(records.train(params, variant, images, folder), work, then=checkpoint.remove)
 
 
 def train_alone(params: Params, variant: Variant) -> None:
     """Train one variant for MLflow alone, fetching the images if they are missing."""
-    from pipeline.stages.download import download as fetch
-
     with _scratch() as folder:
         # Images of one's own may be others than those that DVC holds.
         images = folder / "images" if params.data.dataset == "custom" else _images(params)
-        fetch(params.data, images)
+        _fetch(params, images)
         train(params, variant, images, folder / "training")
 
 
 def evaluate(params: Params, *, scratch: bool) -> None:
     """Compare the two variants in `runs/`, into `results/` or, from scratch, for MLflow alone."""
-    images = _images(params)
+    images = _verified(params)
     from pipeline.stages import evaluate as stage
 
     trained = stage.read(params, images, layout.RUNS)
     from pipeline import records
 
     with _scratch() if scratch else contextlib.nullcontext(layout.RESULTS) as folder:
-        _tracked(records.evaluate(params, images, folder), lambda: stage.evaluate(params, trained, folder))
+
+        def work() -> None:
+            with _replaced(folder) as part:
+                stage.evaluate(params, trained, part)
+
+        _tracked(records.evaluate(params, images, folder), work)
 
 
 def track(params: Params) -> None:
@@ -128,36 +131,39 @@ def sweep(
     find = named(study.findings, probe.every if probe else 0) if study and study.findings else None
     images = _images(params)
     if not images.is_dir():
-        from pipeline.stages.download import download as fetch
-
-        fetch(params.data, images)
+        _fetch(params, images)
+    images = _verified(params)
     from pipeline.stages import sweep as stage
 
     split = stage.read(params, points, images, device=None if ray is None else "cpu")
     tasks = stage.plan(points, images, folder, probe)
     left = {task.digest: task for task in tasks if task.kept() is None}.values()  # some populations may be equal
     seeds = len(params.train.seeds)
-    with _cluster(ray if left else None, params.train) as cluster:
-        count = cluster.count if cluster else 1
-        print(
-            f"{folder.name}: {len(points)} points, {len({task.digest for task in tasks})} populations of {seeds} "
-            f"seed{'s' * (seeds > 1)}, {len(left)} still to train"
-            + (f", {count} at the same time" if cluster else "")
-            + (f", about {stage.estimate([*left], split) / count:.0f} seconds" if dry_run else "")
-        )
-        if not params.data.holdout:
-            print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
-        if dry_run:
-            return
-        from pipeline import tracking, unsent
+    with contextlib.ExitStack() as stack:
+        with _cluster(ray if left else None, params.train) as cluster:
+            count = cluster.count if cluster else 1
+            print(
+                f"{folder.name}: {len(points)} points, {len({task.digest for task in tasks})} populations of {seeds} "
+                f"seed{'s' * (seeds > 1)}, {len(left)} still to train"
+                + (f", {count} at the same time" if cluster else "")
+                + (f", about {stage.estimate([*left], split) / count:.0f} seconds" if dry_run else "")
+            )
+            if not params.data.holdout:
+                print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
+            if dry_run:
+                return
+            from pipeline import tracking, unsent
 
-        tracking.reach()
-        unsent.send()
-        recorded = unsent.Points(folder.name)
-        found = stage.run(tasks, split, recorded.log, cluster.train if cluster else stage.here)
-    written = stage.write(found, params, results, find)
-    print((results / "answer.md").read_text(encoding="utf-8"))
-    recorded.finish(points, written)
+            tracking.reach()
+            unsent.send()
+            taken = f"{folder.name}: this sweep is under way in another process"
+            stack.enter_context(processes.alone(folder, 15, taken))
+            recorded = unsent.Points(folder.name)
+            found = stage.run(tasks, split, recorded.log, cluster.train if cluster else stage.here)
+        with _replaced(results) as part:
+            written = stage.write(found, params, part, find)
+        print((results / "answer.md").read_text(encoding="utf-8"))
+        recorded.finish(points, [results / path.name for path in written])
 
 
 @contextlib.contextmanager
@@ -187,14 +193,46 @@ def _images(params: Params) -> Path:
     return layout.DATA / params.data.dataset
 
 
+def _verified(params: Params) -> Path:
+    from pipeline import sources
+
+    sources.verify(params.data.dataset, _images(params))
+    return _images(params)
+
+
+def _fetch(params: Params, images: Path) -> str:
+    """Fetch the images into a folder, one process at a time, and return where they came from."""
+    from pipeline.stages.download import download as fetch
+
+    with processes.alone(images, 600, f"{images}: another process is still fetching it"):
+        return fetch(params.data, images)
+
+
+@contextlib.contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """Give a folder beside this one, whose files replace this one's when all of them are written."""
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        yield part
+        for path in sorted(path for path in part.rglob("*") if path.is_file()):
+            target = folder / path.relative_to(part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _scratch() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
-def _tracked(record: "Record", work: Callable[[], None], *, restored: bool = False) -> None:
-    """Do a stage's work inside a run of MLflow."""
+def _tracked(
+    record: "Record", work: Callable[[], None], *, then: Callable[[], None] = lambda: None, restored: bool = False
+) -> None:
+    """Do a stage's work inside a run of MLflow, and `then` what needs the record in MLflow or kept."""
     from pipeline import tracking, unsent
 
     unsent.send()
@@ -206,10 +244,12 @@ def _tracked(record: "Record", work: Callable[[], None], *, restored: bool = Fal
             work()
             done = True
             record.finish(run)
+        then()
     except StoreError as error:
         if restored or not done:
             raise
         unsent.keep(record, run)
+        then()
         line = f"{record.stage}: done, but not recorded: {error}; its record is kept, and the next command sends it"
         if "MLFLOW_RUN_ID" in os.environ:  # an end without error would have `mlflow run` take its half run for whole
             raise UserError(line) from None

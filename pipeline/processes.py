@@ -1,9 +1,11 @@
 """What processes of one machine know of each other: whether one is gone, who goes first, and when to stop."""
 
 import contextlib
+import hashlib
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -67,20 +69,18 @@ def held(path: Path, before: float) -> bool:
 
 
 @contextlib.contextmanager
-def alone(lock: Path, wait: float, taken: str) -> Iterator[None]:
-    """Hold a lock that only one process has at a time; one that dies lets go of it.
+def alone(path: Path, wait: float, taken: str) -> Iterator[None]:
+    """Work on what is in `path` while no other process of this user does; one that dies is none.
 
     Raises:
-        UserError: `taken`, when another still has it after `wait` seconds, or the lock's file cannot be made.
+        UserError: `taken`, when another is still at it after `wait` seconds.
     """
-    holder = FileLock(lock, timeout=wait)
+    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
+    holder = FileLock(Path(tempfile.gettempdir()) / f"pipeline-{os.getuid()}-{name}.lock", timeout=wait)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
         holder.acquire()
     except Timeout:
         raise UserError(taken) from None
-    except OSError as error:
-        raise UserError(f"{lock}: cannot be written: {error.strerror or error}") from None
     try:
         yield
     finally:

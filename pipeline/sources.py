@@ -72,6 +72,18 @@ def obtain(dataset: str, directory: Path | None, destination: Path) -> str:
     raise UserError("; ".join((f"no source has the images of {dataset}", *answers, advice)))
 
 
+def verify(dataset: str, destination: Path) -> None:
+    """Check the four files in `destination` anew; images of one's own are checked when they are read.
+
+    Raises `UserError`, naming the file, when one is missing, damaged or not the data set's.
+    """
+    if dataset != "custom":
+        try:
+            _check(dataset, _from_directory(destination))
+        except UserError as error:
+            raise UserError(f"{destination}: {error}; run `dvc repro` or `python -m pipeline download`") from None
+
+
 def digest(destination: Path) -> str:
     """One SHA-256 (hexadecimal) of the four files: that of their own SHA-256s, in the order of `FILES`.
 

@@ -95,7 +95,7 @@ def _home() -> Path:
 
 
 def _alone() -> contextlib.AbstractContextManager[None]:
-    return processes.alone(_home() / ".lock", 600, f"{_home()}: another process is still at work there")
+    return processes.alone(_home(), 600, f"{_home()}: another process is still at work there")
 
 
 class Points:

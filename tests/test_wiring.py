@@ -221,7 +221,7 @@ def test_requirements_name_what_is_imported() -> None:
         if line and line[0].isalpha()
     }
     files = [path for folder in ("pipeline", "tests", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py")]
-    ours = {"pipeline", "benchmarks", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    ours = {"pipeline", "benchmarks", "tools", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
     imported = {name for path in files for name in third_party(path)} - ours - sys.stdlib_module_names
     assert imported <= asked
 
