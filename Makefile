@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help repro ui test bench screenshots lock audit
+.PHONY: help repro ui test bench faults screenshots lock audit
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -24,6 +24,9 @@ test: $(BIN)/.ready-dev .dvc/config.local ## ruff, mypy --strict and pytest
 
 bench: $(BIN)/.ready-dev ## speed and memory, as ratios to the lab as written and to bare matrix products
 	python -m benchmarks
+
+faults: $(BIN)/.ready-dev ## 200 commands killed and 12 servers lost, for real; a table of what was recovered
+	python -m tools.faults
 
 screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui on the runs at hand (needs Chromium)
 	python -m tools.screenshots
