@@ -28,8 +28,7 @@ def machine() -> str:
 
 def own() -> str:
     """Name this process as no other is ever named: machine, boot, namespace, process id, and when it was started."""
-    process = psutil.Process()
-    return f"{machine()} {_boot()} {_namespace()} {process.pid} {_since_boot(process):.2f}"
+    return _named(psutil.Process())
 
 
 def gone(name: str) -> bool:
@@ -118,8 +117,16 @@ def stop_with_master() -> None:
 
 
 def _stop_after(process: psutil.Process) -> None:
-    process.wait()
-    os.kill(os.getpid(), signal.SIGTERM)
+    name = _named(process)
+    while not gone(name):
+        time.sleep(0.5)
+    main = threading.main_thread().ident
+    if main:  # to this thread, whose sleeping and waiting the signal has to break off
+        signal.pthread_kill(main, signal.SIGTERM)
+
+
+def _named(process: psutil.Process) -> str:
+    return f"{machine()} {_boot()} {_namespace()} {process.pid} {_since_boot(process):.2f}"
 
 
 def _boot() -> str:
