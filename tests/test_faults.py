@@ -237,8 +237,10 @@ def folder_instead(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("damage", [garbage, truncated, folder_instead])
-@pytest.mark.parametrize("command", [("train", "plain"), SWEEP])
+@pytest.mark.parametrize(
+    ("damage", "command"),
+    [(garbage, SWEEP), (garbage, ("train", "plain")), (truncated, SWEEP), (folder_instead, ("train", "plain"))],
+)
 def test_a_damaged_store_is_one_line(folder: Path, damage: Callable[[Path], None], command: Sequence[str]) -> None:
     damage(folder / "mlflow.db")
     started = time.monotonic()
