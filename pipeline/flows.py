@@ -158,7 +158,7 @@ def sweep(
             unsent.send()
             taken = f"{folder.name}: this sweep is under way in another process"
             stack.enter_context(processes.alone(folder, 15, taken))
-            recorded = unsent.Points(folder.name)
+            recorded = unsent.Recorder(folder.name)
             found = stage.run(tasks, split, recorded.log, cluster.train if cluster else stage.here)
         with _replaced(results) as part:
             written = stage.write(found, params, part, find)

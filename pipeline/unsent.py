@@ -98,7 +98,7 @@ def _alone() -> contextlib.AbstractContextManager[None]:
     return processes.alone(_home(), 600, f"{_home()}: another process is still at work there")
 
 
-class Points:
+class Recorder:
     """The points of a sweep, recorded as they come or, while the store is out of reach, later."""
 
     def __init__(self, name: str) -> None:

@@ -358,13 +358,13 @@ def test_a_store_that_comes_back_gets_all_points_at_the_sweeps_end(
     wanted: dict[str, Undisturbed], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outage = Outage(monkeypatch, "metrics", 3)
-    inner = unsent.Points.finish
+    inner = unsent.Recorder.finish
 
     def back(*given: object) -> None:
         outage.gone = False
         inner(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(unsent.Points, "finish", back)
+    monkeypatch.setattr(unsent.Recorder, "finish", back)
     done(*SWEEP)
     assert project.records(folder) == wanted["sweep"].records
 
