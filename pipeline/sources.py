@@ -77,11 +77,14 @@ def verify(dataset: str, destination: Path) -> None:
 
     Raises `UserError`, naming the file, when one is missing, damaged or not the data set's.
     """
-    if dataset != "custom":
-        try:
-            _check(dataset, _from_directory(destination))
-        except UserError as error:
-            raise UserError(f"{destination}: {error}; run `dvc repro` or `python -m pipeline download`") from None
+    if dataset == "custom":
+        return
+    try:
+        _check(dataset, {name: (destination / name).read_bytes() for name in FILES})
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read: {error.strerror}; run `dvc repro`") from None
+    except UserError as error:
+        raise UserError(f"{destination}: {error}; run `dvc repro` or `python -m pipeline download`") from None
 
 
 def digest(destination: Path) -> str:
