@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -31,6 +32,9 @@ POINTS = 2  # of the grid for every worker, two populations each
 NODES = (10, 100, 1000)
 POPULATIONS = 10_100  # in the sweep: both variants at 101 learning rates and 50 batch sizes, say
 BANDWIDTH = 1.25e9  # bytes per second that the driver's node sends, to all nodes together: 10 Gbit/s
+
+# This utility of Ray gives its nodes less memory than the data take.
+NODE: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 10**9}
 
 Progress = Callable[[str], None]
 
@@ -168,7 +172,7 @@ def _tasks(workers: int, images: Path, folder: Path) -> list[Task]:
 
 
 def _rate(workers: int, tasks: Sequence[Task], split: Split) -> float:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, **NODE})
     try:
         with remote.connect(cluster.address, tasks[0].population.train) as connected:
             list(connected.train(tasks[: len(VARIANTS) * workers], split, _ignore))
@@ -180,9 +184,9 @@ def _rate(workers: int, tasks: Sequence[Task], split: Split) -> float:
 
 
 def _broadcast(split: Split) -> tuple[float, float]:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
     try:
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1, **NODE)
         ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
         fetch = ray.remote(_fetch)
         ray.get(fetch.remote([]))  # the worker starts
