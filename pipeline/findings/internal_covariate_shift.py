@@ -38,9 +38,9 @@ def find(results: Sequence[Result], params: Params, every: int) -> Findings:
         "",
     ]
     figures = {
-        "accuracy_over_steps": draw([_accuracy(result, every) for result in results], columns=4, width=3.4, height=2.8),
+        "accuracy_over_steps": draw([_accuracy(result, every) for result in results], columns=4, width=4.0, height=2.8),
         "percentiles": draw(
-            [panel for result in results for panel in _percentiles(result, every)], columns=4, width=3.4, height=2.4
+            [panel for result in results for panel in _percentiles(result, every)], columns=4, width=4.0, height=2.4
         ),
     }
     return Findings(words, figures, {"shift": (header, rows)})
