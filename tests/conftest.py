@@ -10,13 +10,19 @@ from hypothesis import settings
 
 from pipeline import idx
 from pipeline.data import PIXELS, Examples
-from pipeline.params import Params, load
+from pipeline.fit import Population
+from pipeline.params import Params, Variant, load
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)  # --hypothesis-profile thorough
 settings.load_profile("quick")
+
+
+def population(params: Params, variant: Variant) -> Population:
+    """Describe the networks of all seeds of these parameters."""
+    return Population(variant, params.model, params.train, params.train.seeds)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from conftest import population
 from torch import Tensor, nn
 
 from pipeline.data import PIXELS, Examples, batch_order
@@ -23,10 +24,6 @@ SETTINGS = {"hidden": "7,6", "seeds": "3,1,8", "epochs": "3", "batch_size": "16"
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]
-
-
-def population(params: Params, variant: Variant) -> Population:
-    return Population(variant, params.model, params.train, params.train.seeds)
 
 
 def nothing(network: Perceptron) -> dict[str, Tensor]:

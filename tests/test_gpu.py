@@ -6,11 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from conftest import population
 from torch import Tensor
 
 from pipeline import populations
 from pipeline.data import Examples, Split
-from pipeline.fit import Population, Trained, fit
+from pipeline.fit import Trained, fit
 from pipeline.model import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
 
@@ -21,10 +22,6 @@ TOLERANCE = 1e-3  # of the loss in the first steps, relative: float32, other ord
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]
-
-
-def population(params: Params, variant: Variant) -> Population:
-    return Population(variant, params.model, params.train, params.train.seeds)
 
 
 def moved(examples: Examples, device: str) -> Examples:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import population
 from torch import Tensor
 
 from pipeline import populations
@@ -27,10 +28,6 @@ Images = Callable[..., Examples]
 @pytest.fixture
 def split(examples: Images) -> Split:
     return Split(examples(50), examples(20, seed=1), examples(30, seed=2))
-
-
-def population(params: Params, variant: Variant) -> Population:
-    return Population(variant, params.model, params.train, params.train.seeds)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from conftest import population
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -29,10 +30,6 @@ Images = Callable[..., Examples]
 @pytest.fixture
 def split(examples: Images) -> Split:
     return Split(examples(50), examples(40, seed=1), examples(30, seed=2))
-
-
-def population(params: Params, variant: Variant) -> Population:
-    return Population(variant, params.model, params.train, params.train.seeds)
 
 
 def trained(described: Population, split: Split) -> Perceptron:
