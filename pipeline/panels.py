@@ -1,6 +1,6 @@
 """Figures of several panels with lines and bands, for sweeps and studies."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from pipeline.figures import COLOURS, DASHES, LABELS, STYLE, Floats, blank
 from pipeline.params import Variant
 from pipeline.statistics import Interval
 
+MARKED = {"marker": "o", "markersize": 3.5}
 GREEN = "#009E73"  # Okabe and Ito's third colour, beside those of the variants
 
 
@@ -47,14 +48,11 @@ def of(variant: Variant) -> dict[str, Any]:
 
 
 def mean_line(
-    variant: Variant, x: Sequence[float] | Floats, means: Iterable[Interval], factor: float = 1, **style: Any
+    label: str, x: Sequence[float] | Floats, means: Sequence[Interval], factor: float, style: Mapping[str, Any]
 ) -> Line:
-    """Return a variant's line of means with the band of their intervals, all times `factor`."""
-    value, low, high = (
-        [factor * number for number in numbers]
-        for numbers in zip(*((mean.value, mean.low, mean.high) for mean in means), strict=True)
-    )
-    return Line(LABELS[variant], x, value, low, high, {**of(variant), **style})
+    """Return a line of means with the band of their intervals, all times `factor`."""
+    value, low, high = ([factor * getattr(mean, what) for mean in means] for what in ("value", "low", "high"))
+    return Line(label, x, value, low, high, dict(style))
 
 
 def draw(panels: Sequence[Panel], columns: int = 3, width: float = 4.2, height: float = 3.4) -> Figure:
@@ -102,7 +100,7 @@ def sweep(points: Sequence[Mapping[str, str]], lines: Mapping[Variant, Sequence[
         texts = [points[place][key] for place in at]
         x, log, ticks = axis_of(texts)
         drawn = [
-            mean_line(variant, x, [means[place] for place in at], 100, marker="o", markersize=3.5)
+            mean_line(LABELS[variant], x, [means[place] for place in at], 100, {**of(variant), **MARKED})
             for variant, means in lines.items()
         ]
         title = ", ".join(f"{other} = {value}" for other, value in zip(others, choice, strict=True))

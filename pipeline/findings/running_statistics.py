@@ -1,13 +1,12 @@
 """Evaluation by running, batch and recomputed statistics, and how far the running ones lag."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from pipeline.figures import LABELS
 from pipeline.findings import Findings, verdict
-from pipeline.panels import GREEN, Line, Panel, draw
+from pipeline.panels import GREEN, Panel, draw, mean_line
 from pipeline.params import Evaluate, Params
 from pipeline.statistics import Interval, compare, interval
 from pipeline.sweep import Result, markdown, number, spread
@@ -58,7 +57,7 @@ def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
     lines = []
     for kind, style in KINDS.items():
         means = [interval(column, settings.confidence, settings.resamples) for column in watched[kind].T]
-        lines.append(_line(f"{kind} statistics", means, every, 100, style))
+        lines.append(mean_line(f"{kind} statistics", _steps(means, every), means, 100, style))
     title = f"learning rate {result.point.values['train.lr']}"
     return Panel(title, lines, "iteration", "held-out accuracy (%)", limits=(0, 100))
 
@@ -72,12 +71,11 @@ def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Pan
             values = result.outcomes["batchnorm"].watched[name]
             means = [interval(column, settings.confidence, settings.resamples) for column in values.T]
             style = {"color": str(0.9 - shade), "linestyle": "-", "linewidth": 1 + 1.5 * shade}
-            lines.append(_line(f"learning rate {result.point.values['train.lr']}", means, every, 1, style))
+            label_of_line = f"learning rate {result.point.values['train.lr']}"
+            lines.append(mean_line(label_of_line, _steps(means, every), means, 1, style))
         panels.append(Panel("running against recomputed statistics", lines, "iteration", label, log_y=True))
     return panels
 
 
-def _line(label: str, means: Sequence[Interval], every: int, factor: float, style: Mapping[str, Any]) -> Line:
-    x = [float(at * every) for at in range(len(means))]
-    value, low, high = ([factor * getattr(mean, what) for mean in means] for what in ("value", "low", "high"))
-    return Line(label, x, value, low, high, dict(style))
+def _steps(means: Sequence[Interval], every: int) -> list[float]:
+    return [float(at * every) for at in range(len(means))]
