@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import grpc
 import numpy as np
 import ray
 import torch
 from numpy.typing import NDArray
 from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import RayError, RayTaskError
-from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline import populations
@@ -35,11 +35,14 @@ from pipeline.populations import Outcome
 from pipeline.probes import Probe
 
 if TYPE_CHECKING:
+    from ray.actor import ActorProxy
+
     from pipeline.stages.sweep import Advance, Task
 
 Arrays = Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]  # images and labels: training, validation, test
 
 PATIENCE = 5.0  # seconds for an address to answer
+ABANDONED = 60.0  # seconds without any node that could train, after which a sweep gives up
 POLL = 0.5  # seconds between two looks at what has come back
 REPORT = 2.0  # seconds between two reports of a worker's progress
 RETRIES = 5  # times that a population is begun anew because its worker or node has died
@@ -67,6 +70,8 @@ def connect(address: str, settings: Train) -> Iterator["Cluster"]:
             ray.init(address, runtime_env=package, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--ray {address}: {_words(error)}") from None
+    except SystemExit:  # Ray's answer to SIGTERM while it starts
+        raise SystemExit(128 + signal.SIGTERM) from None
     finally:
         signal.signal(signal.SIGTERM, stop)  # Ray puts one of its own there
     try:
@@ -83,10 +88,7 @@ class Cluster:
         self.address = address
         self.threads = threads
         self.gpu = gpu
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.count = sum(
-            int(min(node.get("CPU", 0) // threads, node.get("GPU", 0) if gpu else math.inf)) for node in nodes
-        )
+        self.count = self._room()
         if not self.count:
             raise UserError(
                 f"--ray {address}: a population takes {threads} CPU{'s' * (threads > 1)}{' and a GPU' * gpu}, "
@@ -97,7 +99,8 @@ class Cluster:
         """Train the tasks, and give their outcomes as they come.
 
         Raises:
-            UserError: the cluster is lost, or a population's workers die again and again.
+            UserError: the cluster or all nodes that could train are lost, or a population's workers die again and
+                again.
         """
         try:
             if tasks:
@@ -105,12 +108,11 @@ class Cluster:
         except RayTaskError as error:
             raise (error.cause if isinstance(error.cause, UserError) else error) from None
         except (RayError, ConnectionError) as error:
-            lost = f"--ray {self.address}: {_words(error)}; what came back is kept, and the same command goes on"
-            raise UserError(lost) from None
+            raise self._lost(_words(error)) from None
 
     def _train(self, tasks: Sequence["Task"], split: Split, advance: "Advance") -> Iterator[tuple["Task", Outcome]]:
         arrays = ray.put(_arrays(split))
-        reports = _queue()
+        reports = ray.remote(_Reports).options(num_cpus=0, scheduling_strategy=_here()).remote()
         train = ray.remote(_population).options(num_cpus=self.threads, num_gpus=int(self.gpu), max_retries=RETRIES)
         device = "cuda" if self.gpu else "cpu"
         running = {
@@ -118,25 +120,59 @@ class Cluster:
             for task in tasks
         }
         epochs = dict.fromkeys((task.digest for task in tasks), 0)
+        seen = time.monotonic()
         while running:
             ready, _ = ray.wait(list(running), num_returns=len(running), timeout=POLL)
             came = [(running.pop(one), ray.get(one)) for one in ready]
             before = sum(epochs.values())
-            for digest, done in reports.get_nowait_batch(reports.qsize()):
+            for digest, done in ray.get(reports.read.remote()).items():
                 epochs[digest] = max(epochs[digest], done)  # one that is begun anew is no step back
             epochs |= {task.digest: task.epochs() for task, _ in came}
             advance(sum(epochs.values()) - before)
             yield from came
+            if self._room():
+                seen = time.monotonic()
+            elif time.monotonic() - seen > ABANDONED:
+                raise self._lost("all nodes that could train are gone")
+
+    def _room(self) -> int:
+        """Return how many populations the nodes that are alive can train at the same time."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = [node.get("GPU", 0) if self.gpu else math.inf for node in nodes]
+        return sum(int(min(node.get("CPU", 0) // self.threads, own)) for node, own in zip(nodes, gpus, strict=True))
+
+    def _lost(self, words: str) -> UserError:
+        return UserError(f"--ray {self.address}: {words}; what came back is kept, and the same command goes on")
 
 
-def _queue() -> Queue:
-    """Return the queue of the workers' reports, on the node where this process is: no other may take it along."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+class _Reports:
+    """An actor to which workers tell how far they are."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[str, int] = {}
+
+    @ray.method
+    def tell(self, digest: str, epochs: int) -> None:
+        self._epochs[digest] = epochs
+
+    @ray.method
+    def read(self) -> dict[str, int]:
+        return self._epochs
+
+
+def _here() -> NodeAffinitySchedulingStrategy:
+    """Return the place of this process: no node that dies may take along what lies there."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def _population(
-    population: Population, probe: Probe | None, arrays: Arrays, device: str, threads: int, reports: Queue, digest: str
+    population: Population,
+    probe: Probe | None,
+    arrays: Arrays,
+    device: str,
+    threads: int,
+    reports: "ActorProxy[_Reports]",
+    digest: str,
 ) -> Outcome:
     """Train a population on a worker."""
     split = _split(arrays, prepare(device, threads))
@@ -146,7 +182,7 @@ def _population(
         nonlocal done, told
         done += epochs
         if time.monotonic() - told >= REPORT:
-            reports.put_nowait((digest, done))
+            reports.tell.remote(digest, done)  # without waiting: Ray gives the cores of one that waits to another
             told = time.monotonic()
 
     return populations.run(population, split, probe, None, advance)
@@ -167,7 +203,7 @@ def _split(arrays: Arrays, device: torch.device) -> Split:
 
 
 def _reach(address: str) -> None:
-    """Check that something listens at an address: Ray itself waits for minutes.
+    """Check that something that may be Ray, which speaks gRPC, answers at an address: Ray itself waits for minutes.
 
     Raises:
         UserError: nothing does, or it is no address.
@@ -185,11 +221,16 @@ def _reach(address: str) -> None:
             raise ValueError
     except ValueError:
         raise UserError(f"--ray {address}: should be auto, local, ray://HOST:PORT or HOST:PORT") from None
+    at = f"--ray {address}" + ("" if found == address else f" ({found})")
     try:
         socket.create_connection((place.hostname, port), PATIENCE).close()
+        if not os.environ.get("RAY_USE_TLS"):
+            with grpc.insecure_channel(place.netloc if place.port else f"{place.netloc}:{port}") as channel:
+                grpc.channel_ready_future(channel).result(PATIENCE)
     except OSError as error:
-        at = "" if found == address else f" ({found})"
-        raise UserError(f"--ray {address}{at}: cannot be reached: {error.strerror or error}") from None
+        raise UserError(f"{at}: cannot be reached: {error.strerror or error}") from None
+    except grpc.FutureTimeoutError:
+        raise UserError(f"{at}: what answers there is not Ray") from None
 
 
 def _words(error: Exception) -> str:

@@ -5,7 +5,9 @@ One cluster serves all tests; the first one that trains costs it a node.
 
 import contextlib
 import re
+import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -68,10 +70,16 @@ def test_a_worker_gives_what_this_process_gives_and_reports_now_and_then(
     population = Population("batchnorm", params.model, params.train, params.train.seeds)
     seconds = iter(range(100))
     monkeypatch.setattr("pipeline.remote.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("ray.get", lambda _: pytest.fail("Ray gives the processor of a worker that waits to another"))
     told: list[tuple[str, int]] = []
 
+    class Tell:
+        @staticmethod
+        def remote(digest: str, epochs: int) -> None:
+            told.append((digest, epochs))
+
     class Reports:
-        put_nowait = staticmethod(told.append)
+        tell = Tell()
 
     reports: Any = Reports()
     found = remote._population(population, probe, remote._arrays(split), "cpu", 1, reports, "it")
@@ -95,16 +103,36 @@ def test_a_worker_gives_what_this_process_gives_and_reports_now_and_then(
         ("127.0.0.1:{port}", "cannot be reached: Connection refused"),
     ],
 )
-def test_a_bad_address_is_one_line_within_seconds(address: str, words: str) -> None:
-    address = address.format(port=free_port())
-    begun = time.monotonic()
-    with (
-        pytest.raises(UserError) as caught,
-        remote.connect(address, load(PARAMS).train),
-    ):
+def test_a_bad_address_is_one_line(address: str, words: str) -> None:
+    assert re.fullmatch(words_of(address := address.format(port=free_port()), words), refusal(address))
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_what_answers_and_is_not_ray_is_one_line(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setattr(remote, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.2", 0)) as silent:  # Ray makes another address of 127.0.0.1
+        address = f"{scheme}127.0.0.2:{silent.getsockname()[1]}"
+        assert re.fullmatch(words_of(address, "what answers there is not Ray"), refusal(address))
+
+
+def words_of(address: str, words: str) -> str:
+    return rf"--ray {address}( \(\S+\))?: {words}"
+
+
+def refusal(address: str) -> str:
+    """Why an address is refused, by this project and not by Ray, which takes minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is asked"))
+        with pytest.raises(UserError) as caught, remote.connect(address, load(PARAMS).train):
+            pass
+    return str(caught.value)
+
+
+def test_sigterm_while_ray_starts_ends_as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.init", lambda *_, **__: sys.exit(1))  # as Ray's own handler does
+    with pytest.raises(SystemExit) as caught, remote.connect("local", load(PARAMS).train):
         pass
-    assert re.fullmatch(rf"--ray {address}( \(\S+\))?: {words}", str(caught.value))
-    assert time.monotonic() - begun < remote.PATIENCE
+    assert caught.value.code == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -153,11 +181,18 @@ class Nodes:
 
     def lose(self) -> None:
         """Kill the greater node while it trains."""
-        (raylet,) = self.doomed.all_processes["raylet"]
+        self._lose(self.doomed)
+
+    def lose_the_rest(self) -> None:
+        """Kill the other one, too."""
+        self._lose(self.steady)
+
+    def _lose(self, node: Any) -> None:
+        (raylet,) = node.all_processes["raylet"]
         until = time.monotonic() + 30
         while not training(psutil.Process(raylet.process.pid).children()):
             assert time.monotonic() < until, "the node that is to die has nothing to do"
-        self.cluster.remove_node(self.doomed, allow_graceful=False)
+        self.cluster.remove_node(node, allow_graceful=False)
 
 
 def training(processes: Iterable[psutil.Process]) -> bool:
@@ -328,3 +363,21 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     assert kept("both") == whole
     assert some.items() <= whole.items()
     assert logged(project, "both") == [(lr, variant) for lr in ("0.01", "0.1", "0.2") for variant in sorted(VARIANTS)]
+
+
+def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
+    project: Path, nodes: Nodes, after: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "ABANDONED", 1.0)
+    after(1, nodes.lose_the_rest)
+    result = sweep("--grid", "lr=0.01,0.1", *LONG, "--name", "left", "--ray", nodes.address)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: --ray {nodes.address}: all nodes that could train are gone; "
+        "what came back is kept, and the same command goes on"
+    )
+    some = kept("left")
+    assert len(logged(project, "left")) == len(some) > 0
+    assert f"{4 - len(some)} still to train\n" in done("--grid", "lr=0.01,0.1", *LONG, "--name", "left")
+    assert some.items() <= kept("left").items()
+    assert len(logged(project, "left")) == 4

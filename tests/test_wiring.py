@@ -191,6 +191,7 @@ def test_arrows_point_one_way() -> None:
         ("filelock", {"processes"}),
         ("click", {"cli"}),
         ("ray", {"remote"}),
+        ("grpc", {"remote"}),
     ],
 )
 def test_a_library_has_one_home(library: str, owners: set[str]) -> None:

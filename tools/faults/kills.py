@@ -16,15 +16,20 @@ from pathlib import Path
 from tools.faults import project
 
 PIPELINE = ("python", "-m", "pipeline")
+SWEEP = (*PIPELINE, "sweep", "--grid", "lr=0.01,0.1", "--name", "small")
+CHECKPOINTS = "from pipeline import checkpoints, cli; checkpoints.SECONDS = 0.1; cli.main()"  # instead of every 10 s
 COMMANDS = {
     "train": (*PIPELINE, "train", "batchnorm"),
+    "train with checkpoints": ("python", "-c", CHECKPOINTS, "train", "plain", "--hidden", "600,600", "--epochs", "12"),
     "evaluate": (*PIPELINE, "evaluate"),
-    "sweep": (*PIPELINE, "sweep", "--grid", "lr=0.01,0.1", "--name", "small"),
+    "sweep": SWEEP,
+    "sweep on Ray": (*SWEEP, "--ray", "local"),
     "run": (*PIPELINE, "run", "--batchnorm", "true"),
+    "dvc repro": ("dvc", "repro"),
     "mlflow run": ("mlflow", "run", ".", "--env-manager", "local", "-P", "batchnorm=false", "-P", "lr=0.05"),
 }
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
-PATIENCE = 60.0  # seconds that a process may take to end after a signal
+PATIENCE = 120.0  # seconds that processes may take to end after a signal; Ray's own take a minute where none reached it
 STORELESS = 0.2  # of the kills are in a project without a store, which the command has to make
 
 

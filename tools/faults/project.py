@@ -38,8 +38,11 @@ def make(folder: Path) -> Path:
     params["train"] |= {"seeds": list(SEEDS), "epochs": 2, "batch_size": 64, "device": "cpu", "threads": 1}
     params["evaluate"]["resamples"] = 100
     yaml.dump(params, folder / "params.yaml")
-    for name in ("MLproject", "python_env.yaml", "requirements.txt"):
+    for name in ("MLproject", "python_env.yaml", "requirements.txt", "dvc.yaml"):
         shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
     return folder
 
 
@@ -53,10 +56,10 @@ def copy(source: Path, folder: Path) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment of commands: this project's code, and none of the caller's tracking settings."""
+    """Return the environment of commands, with none of the caller's tracking settings."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "PYTEST_"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**clean, "PATH": path, "PYTHONPATH": str(ROOT), **more}
+    return {**clean, "PATH": path, **more}
 
 
 def start(folder: Path, command: Sequence[str], log: IO[bytes], **more: str) -> subprocess.Popen[bytes]:
