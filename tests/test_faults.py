@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from pipeline import database, outputs, processes, tracking, unsent
+from pipeline import contact, database, outputs, processes, tracking, unsent
 from pipeline.cli import main
 from pipeline.contact import StoreError
 from pipeline.context import PROCESS_TAG
@@ -243,32 +244,50 @@ def folder_instead(path: Path) -> None:
 )
 def test_a_damaged_store_is_one_line(folder: Path, damage: Callable[[Path], None], command: Sequence[str]) -> None:
     damage(folder / "mlflow.db")
-    started = time.monotonic()
     line = refusal(*command)
     assert line.startswith(f"MLflow at sqlite:///{folder}/mlflow.db: "), line
-    assert time.monotonic() - started < 15
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_server_that_is_not_there_is_one_line_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     for command in (("train", "plain"), SWEEP, ("run", "--batchnorm", "true")):
-        started = time.monotonic()
         assert refusal(*command).startswith(f"MLflow at {address}: ")
-        assert time.monotonic() - started < 6
+
+
+@contextlib.contextmanager
+def deaf(*, silent: bool) -> Iterator[tuple[str, list[socket.socket]]]:
+    """A server's address, and the connections that it has got: it hangs up on them, or never says a word."""
+    came: list[socket.socket] = []
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                came.append(listener.accept()[0])
+                if not silent:
+                    came[-1].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", came
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for connection in came:
+        connection.close()
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_server_that_does_not_answer_is_one_line_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_server_that_does_not_answer_is_asked_twice(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
+    with deaf(silent=silent) as (address, came):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # what the user sets holds; ours is 5
-        started = time.monotonic()
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # what the user sets holds
         assert refusal("download").startswith(f"MLflow at {address}: ")
-        assert time.monotonic() - started < 6
+        assert len(came) == 2
+    assert len(came) * int(contact.BRIEF["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10  # seconds
 
 
 class Outage:
@@ -391,6 +410,38 @@ def test_a_full_disk_is_one_line_and_earlier_results_stay(folder: Path) -> None:
     assert project.outputs(folder) == before
     assert project.leftovers(folder) == []
     assert project.statuses(folder)["RUNNING"] == 0
+
+
+# Root may write anywhere, unless it gives its powers away.
+POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+
+
+@pytest.mark.skipif(bool(POWERLESS) and not shutil.which("setpriv"), reason="root can be refused by setpriv alone")
+@pytest.mark.parametrize(
+    ("name", "command", "told"),
+    [
+        (".", ("train", "plain"), "MLflow at sqlite:///"),
+        ("mlflow.db", ("train", "plain"), "MLflow at sqlite:///"),
+        ("runs", ("train", "plain"), "runs/.plain.part"),
+        ("sweeps", SWEEP, "sweeps/small"),
+        ("mlruns", ("train", "plain"), "mlruns/unsent/"),
+        ("data/custom", ("train", "plain"), ""),
+    ],
+)
+def test_what_can_only_be_read_is_one_line_or_enough(
+    folder: Path, name: str, command: tuple[str, ...], told: str
+) -> None:
+    if name in ("runs", "sweeps", "mlruns"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / name).chmod(0o555)
+    words = [*POWERLESS, "python", "-m", "pipeline", *command]
+    ended = subprocess.run(words, env=project.environment(), capture_output=True, text=True, check=False)
+    (folder / name).chmod(0o755)
+    assert project.statuses(folder)["RUNNING"] == 0
+    assert project.leftovers(folder) == []
+    assert "Traceback" not in ended.stderr
+    assert [told in line for line in ended.stderr.splitlines() if line.startswith("Error: ")] == [True] * bool(told)
+    assert ended.returncode == (2 if told else 0)
 
 
 @pytest.mark.parametrize(("name", "command"), [("runs", ("train", "plain")), ("sweeps", SWEEP)])
