@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.fit import member_losses
 from pipeline.model import Noise, Perceptron, restore
 from pipeline.params import Params
+from pipeline.scoring import member_losses
 
 Floats = NDArray[np.float64]
 State = dict[str, Floats]

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from pipeline import activations, answer, data, figures, files, outputs
 from pipeline.data import CLASSES, Examples
+from pipeline.device import prepare
 from pipeline.errors import UserError
-from pipeline.fit import predict, prepare, score
 from pipeline.model import restore
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
+from pipeline.scoring import predict, score
 from pipeline.statistics import compare
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from pipeline import data, figures, files, outputs, panels, populations, sources, sweep
 from pipeline.checkpoints import Checkpoint
+from pipeline.device import memory, prepare
 from pipeline.errors import UserError
 from pipeline.findings import Find, Findings
-from pipeline.fit import Population, fit, memory, prepare
+from pipeline.fit import Population, fit
 from pipeline.grid import Point
 from pipeline.params import VARIANTS, Model, Params, Variant
 from pipeline.populations import Outcome
