@@ -67,7 +67,7 @@ def digest(
 
 def code(probe: Probe | None, measured_by: Sequence[str] = ()) -> list[Path]:
     """List the files whose change may change an outcome."""
-    computing = ["data", "device", "fit", "model", "optimizers", "populations", "scoring"]
+    computing = ["data", "device", "fit", "layers", "model", "optimizers", "populations", "scoring"]
     names = [*(f"{module}.py" for module in computing), *measured_by]
     names += [f"probes/{probe.name}.py"] if probe else []
     return [Path(__file__).parent / name for name in names]

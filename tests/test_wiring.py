@@ -148,7 +148,7 @@ def test_mlproject_runs_commands_that_exist() -> None:
 LAYERS = (
     {"errors", "layout", "view"},
     {"files", "idx", "params", "processes", "contact"},
-    {"data", "wheel", "outputs", "grid", "studies", "context", "database"},
+    {"data", "layers", "wheel", "outputs", "grid", "studies", "context", "database"},
     {"sources", "model", "device", "optimizers"},
     {"scoring", "checkpoints"},
     {"fit"},
