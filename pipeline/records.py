@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import idx, outputs, sources, tracking, view
+from pipeline import idx, outputs, sources, store, tracking, view
 from pipeline.grid import Point
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.tracking import OUTPUTS_TAG, Points, Run
+from pipeline.store import OUTPUTS_TAG
+from pipeline.tracking import Points, Run
 
 if TYPE_CHECKING:
     from pipeline.populations import Outcome
@@ -220,7 +221,7 @@ def log_point(name: str, task: "Task", outcome: "Outcome") -> None:
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
     at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
     digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
-    if tracking.recorded(digest, SWEEPS):
+    if store.recorded(digest, SWEEPS):
         return
     variant, params = task.variant, task.point.params
     given = _trained_with(params, variant)
@@ -254,7 +255,7 @@ def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own:
     What a run of its own has recorded before is not recorded again.
     """
     digest = f"{name} {_digest([path.read_bytes() for path in paths])}"
-    if own and tracking.recorded(digest, SWEEPS):
+    if own and store.recorded(digest, SWEEPS):
         return
     tags = {
         "stage": "sweep",

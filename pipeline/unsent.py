@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import context, files, layout, processes, records, tracking
+from pipeline import context, files, layout, processes, records, store, tracking
 from pipeline.contact import StoreError
 from pipeline.errors import UserError
 from pipeline.outputs import as_json
@@ -41,7 +41,7 @@ def keep(record: Record, run: Run) -> None:
         "tags": {name: value for name, value in run.common_tags.items() if name != context.PROCESS_TAG},
         "run": run.run_id,
         "experiment": run.experiment_id,
-        "store": tracking.uri(),
+        "store": store.uri(),
     }
     entry = _home() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     with _alone():
@@ -63,7 +63,7 @@ def send() -> None:
     """
     if not _home().is_dir() or not any(path.is_dir() for path in _home().iterdir()):
         return
-    tracking.reach()
+    store.connect()
     with _alone():
         for entry in sorted(path for path in _home().iterdir() if path.is_dir()):
             try:
@@ -77,9 +77,9 @@ def _send(entry: Path) -> None:
         shutil.rmtree(entry)
         return
     kept = json.loads((entry / _DESCRIPTION).read_text(encoding="utf-8"))
-    if kept["store"] != tracking.uri():
+    if kept["store"] != store.uri():
         return
-    if not tracking.finished(kept["run"], kept["experiment"], RESENT_TAG):
+    if not store.finished(kept["run"], kept["experiment"], RESENT_TAG):
         images = entry / "images" if (entry / "images").is_dir() else entry / "files"
         record = records.of(kept["stage"], Params.model_validate(kept["params"]), images, entry / "files")
         tags = {**kept["tags"], RESENT_TAG: kept["run"]}
@@ -91,7 +91,7 @@ def _send(entry: Path) -> None:
 
 
 def _home() -> Path:
-    return tracking.root() / layout.UNSENT
+    return store.root() / layout.UNSENT
 
 
 def _alone() -> contextlib.AbstractContextManager[None]:

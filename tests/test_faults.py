@@ -22,7 +22,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from pipeline import database, outputs, processes, tracking, unsent
+from pipeline import database, outputs, processes, store, tracking, unsent
 from pipeline.cli import main
 from pipeline.contact import StoreError
 from pipeline.context import PROCESS_TAG
@@ -71,7 +71,7 @@ def wanted(bench: Bench) -> dict[str, Undisturbed]:
 
 def pipeline(*arguments: str) -> Result:
     """Do a command, as a process of its own would: it looks for what the dead have left."""
-    tracking._end_the_dead.cache_clear()
+    store._end_the_dead.cache_clear()
     return CliRunner().invoke(main, arguments)
 
 
