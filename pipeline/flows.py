@@ -152,13 +152,13 @@ def sweep(
                 print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
             if dry_run:
                 return
-            from pipeline import store, unsent
+            from pipeline import store, sweep_records, unsent
 
             store.connect()
             unsent.send()
             taken = f"{folder.name}: this sweep is under way in another process"
             stack.enter_context(processes.alone(folder, 15, taken))
-            recorded = unsent.Recorder(folder.name)
+            recorded = sweep_records.Recorder(folder.name)
             found = stage.run(tasks, split, recorded.log, cluster.train if cluster else stage.here)
         with _replaced(results) as part:
             written = stage.write(found, params, part, find)

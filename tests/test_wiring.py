@@ -157,7 +157,7 @@ LAYERS = (
     {"answer", "sweep", "panels"},
     {"findings"},
     {"records", "remote", "stages"},
-    {"unsent"},
+    {"unsent", "sweep_records"},
     {"flows"},
     {"cli"},
     {"__main__"},
