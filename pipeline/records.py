@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Record:
-    """A stage's run: its name, what it was given, and how its files are logged."""
+    """A stage's run: its name, what it used the images for, what it was given, and how its files are logged."""
 
     stage: str
+    context: str
     note: str
     settings: Params
     params: dict[str, Any]
@@ -57,7 +58,10 @@ class Record:
 
     def finish(self, run: Run) -> None:
         """Log what the stage has left."""
-        run.tags({"digest.data": sources.digest(self.images)})
+        images = sources.digest(self.images)
+        counts = {part: len(idx.read_labels(self.images / f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")}
+        run.tags({"digest.data": images})
+        run.dataset(self.settings.data.dataset, images, self.context, json.dumps(counts))
         self.log(run)
         digest = self.digest()
         run.replace(digest)
@@ -75,9 +79,8 @@ def download(params: Params, images: Path) -> Record:
         run.metrics({**counts, "bytes": [(0, float(sum(path.stat().st_size for path in paths)))]})
         sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths)
         run.text("".join(sums), "sha256sums.txt")
-        _log_dataset(run, params, images, "download")
 
-    return Record("download", "The images, verified.", params, given, images, images, paths, log)
+    return Record("download", "download", "The images, verified.", params, given, images, images, paths, log)
 
 
 def train(params: Params, variant: Variant, images: Path, folder: Path) -> Record:
@@ -92,7 +95,6 @@ def train(params: Params, variant: Variant, images: Path, folder: Path) -> Recor
         run.metrics(_moments(history))
         seconds = json.loads((folder / "timing.json").read_text(encoding="utf-8"))["seconds"]
         run.metrics({"seconds": [(0, seconds)], "diverged": [(0, history.diverged())]})
-        _log_dataset(run, params, images, "training")
         _log_histograms(run, params, variant, history)
         run.files([*paths, folder / "timing.json"], "training")
         for at, seed in enumerate(history.seeds):
@@ -102,7 +104,7 @@ def train(params: Params, variant: Variant, images: Path, folder: Path) -> Recor
         f"Curves are means over {len(params.train.seeds)} seeds, which are nested runs. `model` is the first seed's. "
         "Histograms of the activations, by epoch, are the images among the model metrics."
     )
-    return Record(f"train@{variant}", note, params, given, images, folder, paths, log)
+    return Record(f"train@{variant}", "training", note, params, given, images, folder, paths, log)
 
 
 def evaluate(params: Params, images: Path, folder: Path) -> Record:
@@ -118,12 +120,11 @@ def evaluate(params: Params, images: Path, folder: Path) -> Record:
             for what in ("accuracy", "loss"):
                 points = [(int(row["seed"]), float(row[f"{variant}_{what}"])) for row in rows]
                 run.metrics({f"test_{what}_by_seed/{variant}": points})
-        _log_dataset(run, params, images, "evaluation")
         run.files(paths, "results")
         run.files(sorted((folder / "figures").glob("*.png")), "figures")
 
     note = "The variants compared seed by seed on the test images: artifact `results/answer.md` says it in words."
-    return Record("evaluate", note, params, params.flat(), images, folder, paths, log)
+    return Record("evaluate", "evaluation", note, params, params.flat(), images, folder, paths, log)
 
 
 def of(stage: str, params: Params, images: Path, folder: Path) -> Record:
@@ -191,11 +192,6 @@ def _log_model(run: Run, params: Params, variant: Variant, images: Path, folder:
         serving.save(model, params.model, variant, weights)
         run.model("pipeline.serving", model, example, serving.PACKAGES, own)
     run.tags({"model.seed": str(history.seeds[0])})
-
-
-def _log_dataset(run: Run, params: Params, images: Path, context: str) -> None:
-    counts = {part: len(idx.read_labels(images / f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")}
-    run.dataset(params.data.dataset, sources.digest(images), context, json.dumps(counts))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
