@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pipeline import figures
-from pipeline.findings import Findings, verdict
+from pipeline.findings import Findings
 from pipeline.outputs import Floats
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.populations import Outcome
-from pipeline.statistics import compare
+from pipeline.statistics import compare, verdict
 from pipeline.sweep import Result, markdown, number, spread
 
 POSITIONS = {"after_activation": "after the sigmoid (the lab)", "before_activation": "before the sigmoid (the paper)"}
