@@ -17,8 +17,8 @@ from pipeline import files, grid, layout, processes
 from pipeline.contact import StoreError
 from pipeline.errors import UserError
 from pipeline.grid import Grid
-from pipeline.outputs import as_json
 from pipeline.params import VARIANTS, Params, Train, Variant, load
+from pipeline.text import as_json
 
 if TYPE_CHECKING:
     from pipeline.checkpoints import Checkpoint

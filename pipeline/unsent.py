@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pipeline import context, files, layout, processes, records, store, tracking
 from pipeline.errors import UserError
-from pipeline.outputs import as_json
 from pipeline.params import Params
 from pipeline.records import Record
+from pipeline.text import as_json
 from pipeline.tracking import Run
 
 RESENT_TAG = "resent"  # on the run that was sent in the end: which run it is in the place of

@@ -10,13 +10,14 @@ import pytest
 from conftest import PARAMS
 from numpy.typing import NDArray
 
-from pipeline import figures, findings, grid, outputs
+from pipeline import figures, findings, grid
 from pipeline.errors import UserError
 from pipeline.findings import Findings
 from pipeline.findings.internal_covariate_shift import shift
 from pipeline.params import Params
 from pipeline.populations import Outcome
 from pipeline.sweep import Result
+from pipeline.text import as_csv
 
 Make = Callable[..., Params]
 Floats = NDArray[np.float64]
@@ -38,7 +39,7 @@ def results(spans: dict[str, list[str]], plain: list[Outcome], batchnorm: list[O
 
 
 def table(found: Findings, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(outputs.as_csv(*found.tables[name]))))
+    return list(csv.DictReader(io.StringIO(as_csv(*found.tables[name]))))
 
 
 def drawn(found: Findings) -> None:

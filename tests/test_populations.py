@@ -209,7 +209,7 @@ def test_the_digest_is_not_of_how_variants_are_compared(params: Make) -> None:
 
 
 # Modules that a population's outcome cannot depend on: what they read, check or write is in the digest otherwise.
-HARMLESS = {"", ".errors", ".files", ".idx", ".outputs", ".params", ".probes"}
+HARMLESS = {"", ".errors", ".files", ".idx", ".outputs", ".params", ".probes", ".text"}
 
 
 def test_the_digest_is_of_the_code_that_computes(params: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

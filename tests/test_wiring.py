@@ -146,7 +146,7 @@ def test_mlproject_runs_commands_that_exist() -> None:
 
 # Who may import whom: a module may import those above it, never those below it.
 LAYERS = (
-    {"errors", "layout", "view"},
+    {"errors", "layout", "text", "view"},
     {"files", "idx", "params", "processes", "contact"},
     {"data", "layers", "wheel", "outputs", "grid", "studies", "context", "database"},
     {"sources", "model", "device", "optimizers", "store"},
