@@ -169,13 +169,14 @@ def _moments(history: History) -> dict[str, Points]:
 
 def _log_histograms(run: Run, params: Params, variant: Variant, history: History) -> None:
     """Log one picture per hidden tensor and epoch, small enough to be read as the thumbnail that MLflow shows."""
-    from pipeline import activations, figures
+    from pipeline import activations, histograms
+    from pipeline.figures import TENSORS
 
     for tensor, counts in history.histograms.items():
         axis = activations.scale(tensor, params.model.activation)
-        for epoch, picture in enumerate(figures.frames(variant, tensor, counts, axis)):
+        for epoch, picture in enumerate(histograms.frames(variant, tensor, counts, axis)):
             run.image(tensor.replace(".", "_"), epoch, picture)
-    keys = [f"layer{at + 1}_{kind}" for at in range(len(params.model.hidden)) for kind in figures.TENSORS]
+    keys = [f"layer{at + 1}_{kind}" for at in range(len(params.model.hidden)) for kind in TENSORS]
     run.experiment_tag(view.TAG, view.variants(keys, history.epochs))
 
 

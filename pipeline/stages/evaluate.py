@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import activations, answer, data, figures, files, outputs
+from pipeline import activations, answer, data, figures, files, histograms, outputs
 from pipeline.data import CLASSES, Examples
 from pipeline.device import prepare
 from pipeline.errors import UserError
@@ -138,8 +138,8 @@ def _figures(
     where = "validation" if params.data.holdout else "test"
     correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
     return {
-        "activations": figures.histograms(final, scales),
-        "activations_lab_view": figures.lab_view(
+        "activations": histograms.by_layer(final, scales),
+        "activations_lab_view": histograms.lab_view(
             {v: tested[v].lab_view for v in VARIANTS}, _lab_layer(params), params.evaluate.digit
         ),
         "loss_per_iteration": figures.curves(
