@@ -12,8 +12,9 @@ from benchmarks.report import table
 from benchmarks.settings import check_images
 from pipeline import data, layout
 from pipeline.data import CLASSES, PIXELS, Examples
+from pipeline.device import memory
 from pipeline.errors import UserError
-from pipeline.fit import Population, _Training, memory
+from pipeline.fit import Population, _Training
 from pipeline.params import VARIANTS, Params, load
 
 MEMBERS = (1, 4, 16, 64, 256, 1024, 4096)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.settings import LARGE_BATCH, check_images
-from pipeline import data, layout, records
+from pipeline import data, layout, sweep_records
 from pipeline.data import CLASSES, PIXELS, Examples
 from pipeline.fit import Population, fit
 from pipeline.grid import points
@@ -85,10 +85,10 @@ def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
     with tempfile.TemporaryDirectory() as name:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
         tasks = plan(points(layout.PARAMS, {}, grid), check_images(), Path(name))
-        records.log_point("benchmark", tasks[0], outcome)  # which makes the store
+        sweep_records.log_point("benchmark", tasks[0], outcome)  # which makes the store
         for task in tasks[1:]:
             start = time.perf_counter()
-            records.log_point("benchmark", task, outcome)
+            sweep_records.log_point("benchmark", task, outcome)
             yield time.perf_counter() - start
 
 

@@ -21,7 +21,7 @@ from benchmarks.report import table
 from benchmarks.settings import check_images
 from pipeline import data, grid, layout, remote
 from pipeline.data import Split
-from pipeline.fit import prepare
+from pipeline.device import prepare
 from pipeline.params import VARIANTS, load
 from pipeline.stages import sweep
 from pipeline.stages.sweep import Task

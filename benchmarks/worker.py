@@ -11,7 +11,7 @@ import torch
 from benchmarks import lab, project
 from benchmarks.settings import Kind
 from pipeline import layout
-from pipeline.fit import prepare
+from pipeline.device import prepare
 from pipeline.params import VARIANTS, Params, Variant, load
 
 Measurements = Callable[[Params, Variant, int], Iterator[float]]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data import Examples
-from pipeline.fit import predict, score
 from pipeline.model import Perceptron
+from pipeline.scoring import predict, score
 
 BINS = 100
 REACH = 10.0  # asinh(11013): the outermost bins also hold everything beyond

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.figures import LABELS, TENSORS
 from pipeline.outputs import History
 from pipeline.params import Params, Variant
-from pipeline.statistics import Comparison, Interval
+from pipeline.statistics import Comparison, Interval, verdict
 
 OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
 OUTCOMES = {
@@ -92,12 +92,10 @@ def _finding(comparison: Comparison) -> str:
 
 def _sentence(name: str, comparison: Comparison) -> str:
     name = OUTCOMES[name][0].upper() + OUTCOMES[name][1:]
-    if comparison.pairs < 2:
-        return f"{name.rstrip(',')}: too few pairs to tell."
-    if not comparison.difference.excludes(0):
-        return f"{name.rstrip(',')}: no difference is shown; the interval includes zero."
-    word = "higher" if comparison.difference.value > 0 else "lower"
-    return f"{name} is {word} with Batch Normalization, by {_interval(comparison.difference, sign='', absolute=True)}."
+    found = verdict(comparison.difference, "higher", "lower")
+    if found not in ("higher", "lower"):
+        return f"{name.rstrip(',')}: {found}."
+    return f"{name} is {found} with Batch Normalization, by {_interval(comparison.difference, sign='', absolute=True)}."
 
 
 def _interval(interval: Interval, digits: int = 4, sign: str = "+", *, absolute: bool = False) -> str:

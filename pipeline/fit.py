@@ -6,14 +6,14 @@ from itertools import pairwise
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torch.optim.adam import adam
 
 from pipeline.data import CLASSES, PIXELS, Examples, batch_order
-from pipeline.errors import UserError
-from pipeline.model import Observer, Perceptron
+from pipeline.device import memory
+from pipeline.model import Perceptron
+from pipeline.optimizers import OPTIMIZERS
 from pipeline.params import Model, Train, Variant
+from pipeline.scoring import member_losses
 
 # On the processor: members computed together, times images per batch. Above this the batches no longer fit its
 # caches and members are faster one after another; below it, one product for all members is (`make bench`).
@@ -100,24 +100,6 @@ class Trained:
     watched: dict[str, Tensor]
 
 
-def prepare(device: str, threads: int | str) -> torch.device:
-    """Set the threads, and flush denormal numbers, which saturated sigmoids make and which are slow.
-
-    Raises:
-        UserError: CUDA is asked for and not there.
-    """
-    torch.set_num_threads(min(8, torch.get_num_threads()) if threads == "auto" else int(threads))
-    torch.set_flush_denormal(True)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device = 'cuda': PyTorch finds no CUDA device here; use 'auto' or 'cpu'")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def memory(device: torch.device) -> int | None:
-    """Return the bytes of a CUDA device's memory; None for the processor."""
-    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-
-
 def fit(
     population: Population,
     examples: Examples,
@@ -163,7 +145,7 @@ class _Training:
         self.examples = examples
         self.network = population.network().to(examples.images.device)
         self.weights: list[Tensor] = list(self.network.parameters())
-        self.optimizer = _OPTIMIZERS[population.train.optimizer](self.weights, population.train)
+        self.optimizer = OPTIMIZERS[population.train.optimizer](self.weights, population.train)
         self.epoch = 0
         self.losses: list[Tensor] = []  # of every epoch, [members, iterations]
         self.histories: dict[str, list[Tensor]] = {}
@@ -214,25 +196,6 @@ def _named(section: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{section}."): state[name] for name in state if name.startswith(f"{section}.")}
 
 
-def member_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy [members] of logits [members, batch, classes] and labels [members, batch]."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
-
-
-def predict(network: Perceptron, images: Tensor, batch_size: int, observe: Observer | None = None) -> Tensor:
-    """Logits [members, count, classes] of images [count, 784], in batches of at most `batch_size`."""
-    return torch.cat([network(batch, observe) for batch in torch.split(images, batch_size)], dim=1)
-
-
-def score(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """`loss` and `accuracy` [members] of logits [members, count, classes] for labels [count]."""
-    shared = labels.expand(len(logits), -1)
-    return {
-        "loss": member_losses(logits, shared),
-        "accuracy": (logits.argmax(2) == shared).double().mean(1),
-    }
-
-
 def _batches(population: Population, examples: Examples, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Every image once, in each member's own order; the last batch may be smaller.
 
@@ -245,52 +208,3 @@ def _batches(population: Population, examples: Examples, epoch: int) -> Iterator
         images = buffer[: chosen.numel()]
         torch.index_select(examples.images, 0, chosen.flatten(), out=images)
         yield images.view(*chosen.shape, -1), examples.labels[chosen]
-
-
-class _Adam:
-    """Adam in PyTorch's functional form: its optimizer classes import the compiler when made, which takes 3 seconds."""
-
-    def __init__(self, weights: list[Tensor], train: Train) -> None:
-        self.weights = weights
-        self.lr = train.lr
-        self.first = [torch.zeros_like(weight) for weight in weights]
-        self.second = [torch.zeros_like(weight) for weight in weights]
-        self.steps = [torch.zeros((), device=weight.device) for weight in weights]
-        self.state = [*self.first, *self.second, *self.steps]
-
-    @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
-        adam(
-            self.weights,
-            list(gradients),
-            self.first,
-            self.second,
-            [],
-            self.steps,
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.lr,
-            weight_decay=0,
-            eps=1e-8,
-            maximize=False,
-        )
-
-
-class _SGD:
-    """Gradient descent with PyTorch's momentum."""
-
-    def __init__(self, weights: list[Tensor], train: Train) -> None:
-        self.weights = weights
-        self.train = train
-        self.state = [torch.zeros_like(weight) for weight in weights]
-
-    @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
-        torch._foreach_mul_(self.state, self.train.momentum)
-        torch._foreach_add_(self.state, list(gradients))
-        torch._foreach_add_(self.weights, self.state, alpha=-self.train.lr)
-
-
-_OPTIMIZERS: dict[str, type[_Adam] | type[_SGD]] = {"adam": _Adam, "sgd": _SGD}

@@ -17,8 +17,8 @@ from pipeline import files, grid, layout, processes
 from pipeline.contact import StoreError
 from pipeline.errors import UserError
 from pipeline.grid import Grid
-from pipeline.outputs import as_json
 from pipeline.params import VARIANTS, Params, Train, Variant, load
+from pipeline.text import as_json
 
 if TYPE_CHECKING:
     from pipeline.checkpoints import Checkpoint
@@ -82,7 +82,7 @@ def evaluate(params: Params, *, scratch: bool) -> None:
 def track(params: Params) -> None:
     """Give the outputs of every stage a run, if they have none."""
     images = _images(params)
-    from pipeline import records, tracking, unsent
+    from pipeline import records, store, unsent
 
     unsent.send()
     stages = [
@@ -93,7 +93,7 @@ def track(params: Params) -> None:
     for record in stages:
         if not record.complete():
             raise UserError(f"{record.stage}: its outputs are missing; run `dvc repro`")
-        if not tracking.recorded(record.digest()):
+        if not store.recorded(record.digest()):
             print(f"{record.stage}: restored by DVC, recorded in MLflow")
             _tracked(record, lambda: None, restored=True)
     files.write(layout.TRACKED, as_json({record.stage: record.digest() for record in stages}))
@@ -152,13 +152,13 @@ def sweep(
                 print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
             if dry_run:
                 return
-            from pipeline import tracking, unsent
+            from pipeline import store, sweep_records, unsent
 
-            tracking.reach()
+            store.connect()
             unsent.send()
             taken = f"{folder.name}: this sweep is under way in another process"
             stack.enter_context(processes.alone(folder, 15, taken))
-            recorded = unsent.Recorder(folder.name)
+            recorded = sweep_records.Recorder(folder.name)
             found = stage.run(tasks, split, recorded.log, cluster.train if cluster else stage.here)
         with _replaced(results) as part:
             written = stage.write(found, params, part, find)

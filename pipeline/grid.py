@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.params import Params, load, parse
+from pipeline.params import Params, ParamsFile, parse
 
 RANGE = re.compile(r"(log|lin)\(([^,()]+),([^,()]+),([^,()]+)\)")
 # What every point has in common: the images, the pairs of a point, where they are trained, and how points are compared.
@@ -62,9 +62,10 @@ def points(path: Path, overrides: Mapping[str, str], *grids: Grid) -> list[Point
     Raises:
         UserError: a key or a value is not allowed, the key is one that all points share, or grids have other keys.
     """
+    file = ParamsFile(path)
     found: dict[tuple[str, ...], Point] = {}
     for grid in grids:
-        for point in _points(path, overrides, grid):
+        for point in _points(file, overrides, grid):
             first = next(iter(found.values()), point)
             if [*point.values] != [*first.values]:
                 raise UserError(f"grid: one varies {', '.join(first.values)}, another {', '.join(point.values)}")
@@ -72,16 +73,16 @@ def points(path: Path, overrides: Mapping[str, str], *grids: Grid) -> list[Point
     return list(found.values())
 
 
-def _points(path: Path, overrides: Mapping[str, str], grid: Grid) -> list[Point]:
+def _points(file: ParamsFile, overrides: Mapping[str, str], grid: Grid) -> list[Point]:
     """All combinations of a grid's values, the last key varying fastest."""
-    known = load(path, overrides).flat()
+    known = file.params(overrides).flat()
     names = {key: _full(key, known) for key in grid}
     twice = [name for name in names.values() if list(names.values()).count(name) > 1]
     if twice:
         raise UserError(f"grid {twice[0]}: given twice")
     combinations = itertools.product(*grid.values())
     values = [dict(zip(names.values(), combination, strict=True)) for combination in combinations]
-    return [Point(one, load(path, {**overrides, **one})) for one in values]
+    return [Point(one, file.params({**overrides, **one})) for one in values]
 
 
 def size(grid: Grid) -> int:

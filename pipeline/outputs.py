@@ -12,10 +12,8 @@ timing.json             wall seconds; apart, because it alone differs between eq
 """
 
 import csv
-import io
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 from pipeline import files
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.text import as_csv, as_json
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds, which those who only read can save
     from pipeline.fit import Trained
@@ -170,17 +169,6 @@ def read_weights(folder: Path) -> dict[str, NDArray[np.float32]]:
         raise UserError(f"{path}: cannot be read ({error}); run `dvc repro`") from None
 
 
-def as_json(content: Any) -> str:
-    """Return JSON that reads well and diffs well; numbers that are not finite, which JSON lacks, become null."""
-    return json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n"
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {name: _without_nan(value) for name, value in content.items()}
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
 def _diverged(loss: Floats) -> int:
     return int((~np.isfinite(loss)).any(axis=1).sum())
 
@@ -195,15 +183,6 @@ def _spread(values: Floats) -> dict[str, float]:
         "min": float(values.min()),
         "max": float(values.max()),
     }
-
-
-def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _number(value: float) -> str:

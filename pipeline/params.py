@@ -1,5 +1,6 @@
 """`params.yaml` as frozen, validated models. The file is the single source: no default is written here."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -86,25 +87,42 @@ class Params(Section):
         return {f"{section}.{key}": value for section, part in self for key, value in part}
 
 
+class ParamsFile:
+    """A params file, read once, from which parameters are made with any overrides."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        self._name = path.name
+        try:
+            self._content = parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from None
+
+    def params(self, overrides: Mapping[str, str]) -> Params:
+        """Return validated parameters.
+
+        `overrides` maps a dotted name, or its last part where that is unambiguous, to a value written as in YAML;
+        a list may be written without brackets (`0,1`).
+
+        Raises:
+            UserError: a key or value is not allowed; names every culprit in one line.
+        """
+        content = copy.deepcopy(self._content)
+        for name, text in overrides.items():
+            _override(content, name, text)
+        try:
+            return Params.model_validate(content)
+        except ValidationError as error:
+            raise UserError(f"{self._name}: {'; '.join(_explain(error))}") from None
+
+
 def load(path: Path, overrides: Mapping[str, str] | None = None) -> Params:
-    """Read and validate a params file.
-
-    `overrides` maps a dotted name, or its last part where that is unambiguous, to a value written as in YAML;
-    a list may be written without brackets (`0,1`).
-
-    Raises:
-        UserError: the file cannot be read, or a key or value is not allowed; names every culprit in one line.
-    """
-    try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    for name, text in (overrides or {}).items():
-        _override(content, name, text)
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{path.name}: {'; '.join(_explain(error))}") from None
+    """Read and validate a params file: `ParamsFile(path).params(overrides)`."""
+    return ParamsFile(path).params(overrides or {})
 
 
 def parse(text: str) -> Any:

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from pipeline import files, probes
 from pipeline.data import Examples, Split
-from pipeline.fit import Checkpoint, Population, fit, memory, predict, score
+from pipeline.device import memory
+from pipeline.fit import Checkpoint, Population, fit
 from pipeline.model import Perceptron, restore
 from pipeline.outputs import Floats
 from pipeline.probes import Probe
+from pipeline.scoring import predict, score
 
 WATCHED = "watched."
 
@@ -65,7 +67,8 @@ def digest(
 
 def code(probe: Probe | None, measured_by: Sequence[str] = ()) -> list[Path]:
     """List the files whose change may change an outcome."""
-    names = ["data.py", "fit.py", "model.py", "populations.py", *measured_by]
+    computing = ["data", "device", "fit", "layers", "model", "optimizers", "populations", "scoring"]
+    names = [*(f"{module}.py" for module in computing), *measured_by]
     names += [f"probes/{probe.name}.py"] if probe else []
     return [Path(__file__).parent / name for name in names]
 

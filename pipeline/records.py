@@ -1,4 +1,4 @@
-"""What the runs in MLflow hold: each stage's record, made from the files that the stage has left.
+"""What the runs of the stages hold in MLflow: each stage's record, made from the files that the stage has left.
 
 A stage that runs and a stage that DVC restores from its cache are recorded by the same code. Modules that take
 seconds to import are imported where they are used: most commands need none of them here.
@@ -8,29 +8,29 @@ import csv
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import idx, outputs, sources, tracking, view
-from pipeline.grid import Point
+from pipeline import idx, outputs, sources, view
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.tracking import OUTPUTS_TAG, Points, Run
+from pipeline.store import OUTPUTS_TAG
+from pipeline.tracking import Points, Run
 
 if TYPE_CHECKING:
     from pipeline.populations import Outcome
-    from pipeline.stages.sweep import Task
 
 
 @dataclass(frozen=True)
 class Record:
-    """A stage's run: its name, what it was given, and how its files are logged."""
+    """A stage's run: its name, what it used the images for, what it was given, and how its files are logged."""
 
     stage: str
+    context: str
     note: str
     settings: Params
     params: dict[str, Any]
@@ -42,7 +42,8 @@ class Record:
     def digest(self) -> str:
         """Return a SHA-256 over the stage's name, parameters and output files."""
         given = json.dumps([self.stage, self.params], sort_keys=True).encode()
-        return _digest([given, *(hashlib.sha256(path.read_bytes()).digest() for path in self.files)])
+        files = [hashlib.sha256(path.read_bytes()).digest() for path in self.files]
+        return hashlib.sha256(b"".join([given, *files])).hexdigest()
 
     def complete(self) -> bool:
         """Return whether every output file is there."""
@@ -57,7 +58,10 @@ class Record:
 
     def finish(self, run: Run) -> None:
         """Log what the stage has left."""
-        run.tags({"digest.data": sources.digest(self.images)})
+        images = sources.digest(self.images)
+        counts = {part: len(idx.read_labels(self.images / f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")}
+        run.tags({"digest.data": images})
+        run.dataset(self.settings.data.dataset, images, self.context, json.dumps(counts))
         self.log(run)
         digest = self.digest()
         run.replace(digest)
@@ -75,34 +79,32 @@ def download(params: Params, images: Path) -> Record:
         run.metrics({**counts, "bytes": [(0, float(sum(path.stat().st_size for path in paths)))]})
         sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths)
         run.text("".join(sums), "sha256sums.txt")
-        _log_dataset(run, params, images, "download")
 
-    return Record("download", "The images, verified.", params, given, images, images, paths, log)
+    return Record("download", "download", "The images, verified.", params, given, images, images, paths, log)
 
 
 def train(params: Params, variant: Variant, images: Path, folder: Path) -> Record:
     """Describe the run of stage `train` for one variant: means over seeds, and a nested run for each seed."""
-    given = _trained_with(params, variant)
+    given = trained_with(params, variant)
     paths = [folder / name for name in outputs.FILES]
 
     def log(run: Run) -> None:
         history = outputs.read(folder)
         _log_model(run, params, variant, images, folder, history)
-        run.metrics(_curves(history))
+        run.metrics(curves(history))
         run.metrics(_moments(history))
         seconds = json.loads((folder / "timing.json").read_text(encoding="utf-8"))["seconds"]
         run.metrics({"seconds": [(0, seconds)], "diverged": [(0, history.diverged())]})
-        _log_dataset(run, params, images, "training")
         _log_histograms(run, params, variant, history)
         run.files([*paths, folder / "timing.json"], "training")
         for at, seed in enumerate(history.seeds):
-            run.child(f"train@{variant} seed {seed}", {**given, "seed": seed}, _curves(history, at))
+            run.child(f"train@{variant} seed {seed}", {**given, "seed": seed}, curves(history, at))
 
     note = (
         f"Curves are means over {len(params.train.seeds)} seeds, which are nested runs. `model` is the first seed's. "
         "Histograms of the activations, by epoch, are the images among the model metrics."
     )
-    return Record(f"train@{variant}", note, params, given, images, folder, paths, log)
+    return Record(f"train@{variant}", "training", note, params, given, images, folder, paths, log)
 
 
 def evaluate(params: Params, images: Path, folder: Path) -> Record:
@@ -118,12 +120,11 @@ def evaluate(params: Params, images: Path, folder: Path) -> Record:
             for what in ("accuracy", "loss"):
                 points = [(int(row["seed"]), float(row[f"{variant}_{what}"])) for row in rows]
                 run.metrics({f"test_{what}_by_seed/{variant}": points})
-        _log_dataset(run, params, images, "evaluation")
         run.files(paths, "results")
         run.files(sorted((folder / "figures").glob("*.png")), "figures")
 
     note = "The variants compared seed by seed on the test images: artifact `results/answer.md` says it in words."
-    return Record("evaluate", note, params, params.flat(), images, folder, paths, log)
+    return Record("evaluate", "evaluation", note, params, params.flat(), images, folder, paths, log)
 
 
 def of(stage: str, params: Params, images: Path, folder: Path) -> Record:
@@ -136,23 +137,23 @@ def of(stage: str, params: Params, images: Path, folder: Path) -> Record:
     return train(params, variant, images, folder)
 
 
-def _trained_with(params: Params, variant: Variant) -> dict[str, Any]:
+def trained_with(params: Params, variant: Variant) -> dict[str, Any]:
     """Return what a training depends on, by dotted name, and its variant."""
     sections = {name: value for name, value in params.flat().items() if not name.startswith("evaluate.")}
     return {**sections, "variant": variant}
 
 
-def _curves(history: "History | Outcome", member: int | None = None) -> dict[str, Points]:
+def curves(history: "History | Outcome", member: int | None = None) -> dict[str, Points]:
     """Return one member's curves, or their means over the members."""
-
     return {
-        "train/loss": list(enumerate(_pick(history.train_loss, member), start=1)),
-        "validation/loss": list(enumerate(_pick(history.validation_loss, member))),
-        "validation/accuracy": list(enumerate(_pick(history.validation_accuracy, member))),
+        "train/loss": list(enumerate(of_member(history.train_loss, member), start=1)),
+        "validation/loss": list(enumerate(of_member(history.validation_loss, member))),
+        "validation/accuracy": list(enumerate(of_member(history.validation_accuracy, member))),
     }
 
 
-def _pick(values: Floats, member: int | None) -> Floats:
+def of_member(values: Floats, member: int | None) -> Floats:
+    """Return one member's values, or their means over the members, of values [members, ...]."""
     picked: Floats = values.mean(axis=0) if member is None else values[member]
     return picked
 
@@ -168,13 +169,14 @@ def _moments(history: History) -> dict[str, Points]:
 
 def _log_histograms(run: Run, params: Params, variant: Variant, history: History) -> None:
     """Log one picture per hidden tensor and epoch, small enough to be read as the thumbnail that MLflow shows."""
-    from pipeline import activations, figures
+    from pipeline import activations, histograms
+    from pipeline.figures import TENSORS
 
     for tensor, counts in history.histograms.items():
         axis = activations.scale(tensor, params.model.activation)
-        for epoch, picture in enumerate(figures.frames(variant, tensor, counts, axis)):
+        for epoch, picture in enumerate(histograms.frames(variant, tensor, counts, axis)):
             run.image(tensor.replace(".", "_"), epoch, picture)
-    keys = [f"layer{at + 1}_{kind}" for at in range(len(params.model.hidden)) for kind in figures.TENSORS]
+    keys = [f"layer{at + 1}_{kind}" for at in range(len(params.model.hidden)) for kind in TENSORS]
     run.experiment_tag(view.TAG, view.variants(keys, history.epochs))
 
 
@@ -193,76 +195,9 @@ def _log_model(run: Run, params: Params, variant: Variant, images: Path, folder:
     run.tags({"model.seed": str(history.seeds[0])})
 
 
-def _log_dataset(run: Run, params: Params, images: Path, context: str) -> None:
-    counts = {part: len(idx.read_labels(images / f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")}
-    run.dataset(params.data.dataset, sources.digest(images), context, json.dumps(counts))
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()
-
-
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     found = []
     for name, value in values.items():
         path = f"{prefix}/{name}" if prefix else name
         found += _flat(value, path) if isinstance(value, dict) else [(path, float(value))]
     return found
-
-
-SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
-
-
-def log_point(name: str, task: "Task", outcome: "Outcome") -> None:
-    """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
-    at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
-    digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
-    if tracking.recorded(digest, SWEEPS):
-        return
-    variant, params = task.variant, task.point.params
-    given = _trained_with(params, variant)
-    tags = {"stage": "sweep", "sweep": name, "variant": variant}
-    with tracking.start(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
-        run.params(given)
-        run.metrics(_curves(outcome) | _watched(task, outcome))
-        run.metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
-        for at, seed in enumerate(params.train.seeds):
-            own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
-            run.child(
-                f"{variant} {at_point} seed {seed} [{name}]", own, _curves(outcome, at) | _watched(task, outcome, at)
-            )
-        run.tags({OUTPUTS_TAG: digest})
-
-
-def _watched(task: "Task", outcome: "Outcome", member: int | None = None) -> dict[str, Points]:
-    """Return what the probe measured as one number, by iteration: of one member, or means over the members."""
-    if task.probe is None:
-        return {}
-    return {
-        f"probe/{name}": [(at * task.probe.every, value) for at, value in enumerate(_pick(values, member))]
-        for name, values in outcome.watched.items()
-        if values.ndim == 2
-    }
-
-
-def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own: bool) -> None:
-    """Log a sweep's tables, answer and figures: in the run that `mlflow run` has started, or in one of its `own`.
-
-    What a run of its own has recorded before is not recorded again.
-    """
-    digest = f"{name} {_digest([path.read_bytes() for path in paths])}"
-    if own and tracking.recorded(digest, SWEEPS):
-        return
-    tags = {
-        "stage": "sweep",
-        "sweep": name,
-        "mlflow.note.content": "The points are the runs with the same tag `sweep`.",
-    }
-    with tracking.start(f"summary [{name}]", tags, SWEEPS if own else None) as run:
-        spans = {key: dict.fromkeys(point.values[key] for point in points) for key in points[0].values}
-        run.params({f"grid.{key}": ",".join(values) for key, values in spans.items()})
-        run.files(paths, "results")
-        run.tags({OUTPUTS_TAG: digest})

@@ -28,8 +28,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline import populations
 from pipeline.data import Examples, Split
+from pipeline.device import prepare
 from pipeline.errors import UserError
-from pipeline.fit import Population, prepare
+from pipeline.fit import Population
 from pipeline.params import Train
 from pipeline.populations import Outcome
 from pipeline.probes import Probe
@@ -53,7 +54,7 @@ CLIENT_PORT = 10001  # of ray://HOST, by Ray's own choice
 def connect(address: str, settings: Train) -> Iterator["Cluster"]:
     """Connect to the cluster at `auto`, `ray://HOST:PORT` or `HOST:PORT`, or to one made for the time being, `local`.
 
-    Every population gets as many threads as `fit.prepare` has set here, and a GPU where this process or the settings
+    Every population gets as many threads as `device.prepare` has set here, and a GPU where this process or the settings
     would take one. Leaving cancels what still runs.
 
     Raises:

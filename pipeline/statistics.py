@@ -1,5 +1,6 @@
 """The paired comparison over seeds."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,3 +74,12 @@ def interval(values: Floats, confidence: float, resamples: int) -> Interval:
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Interval(_mean(values), float(found.low), float(found.high))
+
+
+def verdict(difference: Interval, more: str, less: str) -> str:
+    """Return in words what an interval shows: that there is `more`, that there is `less`, or neither."""
+    if math.isnan(difference.low):
+        return "too few pairs to tell"
+    if not difference.excludes(0):
+        return "no difference is shown"
+    return more if difference.value > 0 else less

@@ -1,4 +1,4 @@
-"""What could not be sent to MLflow any more: kept beside the embedded store, and sent by the next command, once."""
+"""Records of stages that could not be sent: kept beside the embedded store, and sent by the next command, once."""
 
 import contextlib
 import json
@@ -6,24 +6,15 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeline import context, files, layout, processes, records, tracking
-from pipeline.contact import StoreError
+from pipeline import context, files, layout, processes, records, store, tracking
 from pipeline.errors import UserError
-from pipeline.outputs import as_json
 from pipeline.params import Params
 from pipeline.records import Record
+from pipeline.text import as_json
 from pipeline.tracking import Run
 
-if TYPE_CHECKING:
-    from pipeline.grid import Point
-    from pipeline.populations import Outcome
-    from pipeline.stages.sweep import Task
-
-PAUSE = 60.0  # seconds before a sweep asks again for a store that was out of reach
 RESENT_TAG = "resent"  # on the run that was sent in the end: which run it is in the place of
 _DESCRIPTION = "record.json"
 
@@ -41,7 +32,7 @@ def keep(record: Record, run: Run) -> None:
         "tags": {name: value for name, value in run.common_tags.items() if name != context.PROCESS_TAG},
         "run": run.run_id,
         "experiment": run.experiment_id,
-        "store": tracking.uri(),
+        "store": store.uri(),
     }
     entry = _home() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     with _alone():
@@ -63,7 +54,7 @@ def send() -> None:
     """
     if not _home().is_dir() or not any(path.is_dir() for path in _home().iterdir()):
         return
-    tracking.reach()
+    store.connect()
     with _alone():
         for entry in sorted(path for path in _home().iterdir() if path.is_dir()):
             try:
@@ -77,9 +68,9 @@ def _send(entry: Path) -> None:
         shutil.rmtree(entry)
         return
     kept = json.loads((entry / _DESCRIPTION).read_text(encoding="utf-8"))
-    if kept["store"] != tracking.uri():
+    if kept["store"] != store.uri():
         return
-    if not tracking.finished(kept["run"], kept["experiment"], RESENT_TAG):
+    if not store.finished(kept["run"], kept["experiment"], RESENT_TAG):
         images = entry / "images" if (entry / "images").is_dir() else entry / "files"
         record = records.of(kept["stage"], Params.model_validate(kept["params"]), images, entry / "files")
         tags = {**kept["tags"], RESENT_TAG: kept["run"]}
@@ -91,48 +82,8 @@ def _send(entry: Path) -> None:
 
 
 def _home() -> Path:
-    return tracking.root() / layout.UNSENT
+    return store.root() / layout.UNSENT
 
 
 def _alone() -> contextlib.AbstractContextManager[None]:
     return processes.alone(_home(), 600, f"{_home()}: another process is still at work there")
-
-
-class Recorder:
-    """The points of a sweep, recorded as they come or, while the store is out of reach, later."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._waiting: list[tuple[Task, Outcome]] = []
-        self._pause_until = 0.0
-
-    def log(self, task: "Task", outcome: "Outcome") -> None:
-        """Record a point, and those that wait; go on whether that succeeds or not."""
-        self._waiting.append((task, outcome))
-        if time.monotonic() < self._pause_until:
-            return
-        try:
-            self._flush()
-        except StoreError as error:
-            print(f"{self._name}: goes on, and records its points later: {error}", file=sys.stderr)
-            self._pause_until = time.monotonic() + PAUSE
-
-    def finish(self, points: "Sequence[Point]", written: Sequence[Path]) -> None:
-        """Record the points that wait, and what was found.
-
-        Raises:
-            UserError: the store is out of reach.
-        """
-        try:
-            self._flush()
-            records.log_sweep(self._name, points, written, own="MLFLOW_RUN_ID" not in os.environ)
-        except StoreError as error:
-            raise UserError(
-                f"{self._name}: its results are whole, in {written[0].parent}, but not all is recorded: {error}; "
-                "the same command again trains nothing and records the rest"
-            ) from None
-
-    def _flush(self) -> None:
-        while self._waiting:
-            records.log_point(self._name, *self._waiting[0])
-            self._waiting.pop(0)

@@ -1,7 +1,8 @@
-"""What several test files share: parameters and a few synthetic images."""
+"""What several test files share: parameters, a few synthetic images, and a store of MLflow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from pipeline import idx
 from pipeline.data import PIXELS, Examples
 from pipeline.fit import Population
 from pipeline.params import Params, Variant, load
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -64,3 +68,25 @@ def idx_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+TRACKING = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE")
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a store, which is made once because making its tables takes seconds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def client(database: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[MlflowClient]":
+    """MLflow's own client of the store that the test writes to; its folder is entered."""
+    import mlflow  # takes seconds, which most tests can save
+
+    for name in TRACKING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}/mlflow.db")
+    yield mlflow.MlflowClient(f"sqlite:///{database}/mlflow.db")
+    mlflow.set_tracking_uri("")

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from pipeline.activations import BINS, Scale, measure, scale
 from pipeline.data import Examples
-from pipeline.fit import member_losses
 from pipeline.model import Perceptron
 from pipeline.params import Params
+from pipeline.scoring import member_losses
 
 KINDS = [(False, "after_activation"), (True, "after_activation"), (True, "before_activation")]
 ACTIVATIONS = ["sigmoid", "tanh", "relu"]

@@ -23,7 +23,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from pipeline import contact, database, outputs, processes, tracking, unsent
+from pipeline import contact, database, outputs, processes, store, sweep_records, tracking
 from pipeline.cli import main
 from pipeline.contact import StoreError
 from pipeline.context import PROCESS_TAG
@@ -72,7 +72,7 @@ def wanted(bench: Bench) -> dict[str, Undisturbed]:
 
 def pipeline(*arguments: str) -> Result:
     """Do a command, as a process of its own would: it looks for what the dead have left."""
-    tracking._end_the_dead.cache_clear()
+    store._end_the_dead.cache_clear()
     return CliRunner().invoke(main, arguments)
 
 
@@ -377,13 +377,13 @@ def test_a_store_that_comes_back_gets_all_points_at_the_sweeps_end(
     wanted: dict[str, Undisturbed], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outage = Outage(monkeypatch, "metrics", 3)
-    inner = unsent.Recorder.finish
+    inner = sweep_records.Recorder.finish
 
     def back(*given: object) -> None:
         outage.gone = False
         inner(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(unsent.Recorder, "finish", back)
+    monkeypatch.setattr(sweep_records.Recorder, "finish", back)
     done(*SWEEP)
     assert project.records(folder) == wanted["sweep"].records
 

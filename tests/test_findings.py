@@ -10,14 +10,14 @@ import pytest
 from conftest import PARAMS
 from numpy.typing import NDArray
 
-from pipeline import figures, findings, grid, outputs
+from pipeline import figures, findings, grid
 from pipeline.errors import UserError
-from pipeline.findings import Findings, verdict
+from pipeline.findings import Findings
 from pipeline.findings.internal_covariate_shift import shift
 from pipeline.params import Params
 from pipeline.populations import Outcome
-from pipeline.statistics import Interval
 from pipeline.sweep import Result
+from pipeline.text import as_csv
 
 Make = Callable[..., Params]
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ def results(spans: dict[str, list[str]], plain: list[Outcome], batchnorm: list[O
 
 
 def table(found: Findings, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(outputs.as_csv(*found.tables[name]))))
+    return list(csv.DictReader(io.StringIO(as_csv(*found.tables[name]))))
 
 
 def drawn(found: Findings) -> None:
@@ -51,20 +51,6 @@ def drawn(found: Findings) -> None:
     for header, rows in found.tables.values():
         assert all(f"| {' | '.join(row)} |" in words for row in (header, *rows))
     assert "nan" not in words
-
-
-@pytest.mark.parametrize(
-    ("interval", "words"),
-    [
-        (Interval(2, 1, 3), "more"),
-        (Interval(-2, -3, -1), "less"),
-        (Interval(1, -1, 3), "no difference is shown"),
-        (Interval(1, 0, 3), "no difference is shown"),
-        (Interval(1, math.nan, math.nan), "too few pairs to tell"),
-    ],
-)
-def test_a_verdict_needs_an_interval_that_excludes_zero(interval: Interval, words: str) -> None:
-    assert verdict(interval, "more", "less") == words
 
 
 def test_unknown_findings_are_one_line() -> None:

@@ -1,19 +1,18 @@
 """The training loop against plain PyTorch, one network at a time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 from conftest import population
 from torch import Tensor, nn
 
 from pipeline.data import PIXELS, Examples, batch_order
-from pipeline.errors import UserError
-from pipeline.fit import ROWS_AT_ONCE, Population, Trained, Watch, _Training, fit, member_losses, prepare
+from pipeline.fit import ROWS_AT_ONCE, Population, Trained, Watch, _Training, fit
 from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
+from pipeline.scoring import member_losses
 
 KINDS: list[tuple[Variant, str]] = [
     ("plain", "after_activation"),
@@ -430,48 +429,3 @@ def test_a_training_goes_on_as_if_it_had_never_stopped(
     assert all(torch.equal(values, undisturbed.watched[name]) for name, values in gone_on.watched.items())
     assert sum(told) == 3 * 3
     assert told[0] == 2 * min(stop, 3)
-
-
-def test_a_members_loss_is_its_mean_cross_entropy() -> None:
-    logits = torch.randn(3, 5, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    labels = torch.randint(10, (3, 5), generator=torch.Generator().manual_seed(1))
-    for member, found in enumerate(member_losses(logits, labels).tolist()):
-        values = logits[member].numpy()
-        by_hand = np.log(np.exp(values).sum(1)) - values[range(5), labels[member].numpy()]
-        assert found == pytest.approx(by_hand.mean(), rel=1e-12)
-
-
-@pytest.fixture
-def _same_threads() -> Iterator[None]:
-    """Undo `prepare`, which sets the threads and the treatment of denormal numbers for the whole process."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
-
-
-@pytest.mark.usefixtures("_same_threads")
-def test_threads_are_set_and_denormals_flushed() -> None:
-    assert prepare("cpu", 1) == torch.device("cpu")
-    assert torch.get_num_threads() == 1
-    prepare("cpu", "auto")
-    assert torch.get_num_threads() == 1
-    torch.set_num_threads(10)
-    prepare("cpu", "auto")
-    assert torch.get_num_threads() == 8
-    tiny = torch.tensor([1e-30])
-    assert (tiny * 1e-10).item() == 0
-
-
-@pytest.mark.usefixtures("_same_threads")
-def test_auto_takes_cuda_where_there_is_one() -> None:
-    assert prepare("auto", "auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.usefixtures("_same_threads")
-def test_cuda_where_there_is_none_is_told_in_one_line() -> None:
-    with pytest.raises(UserError) as caught:
-        prepare("cuda", "auto")
-    told = "train.device = 'cuda': PyTorch finds no CUDA device here; use 'auto' or 'cpu'"
-    assert str(caught.value) == told

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 from conftest import PARAMS
@@ -180,3 +181,21 @@ def test_a_name_has_the_keys_and_tells_values_apart() -> None:
 
 def test_a_name_is_the_same_in_every_process() -> None:
     assert grid.name(dict(grid.read(["train.lr=0.01,0.1"])), {}) == "lr-28450f"
+
+
+def test_the_file_is_read_once_for_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = Path.read_text, list[Path]()
+
+    def counted(path: Path, encoding: str) -> str:
+        seen.append(path)
+        return read(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    assert len(grid.points(PARAMS, {}, {"lr": ["0.1", "0.2"]}, {"lr": ["0.3"]})) == 3
+    assert seen == [PARAMS]
+
+
+def test_points_do_not_inherit_one_anothers_values() -> None:
+    first, second = grid.points(PARAMS, {"epochs": "3"}, {"hidden": ["[5]", "[6, 7]"]})
+    assert (first.params.model.hidden, second.params.model.hidden) == ((5,), (6, 7))
+    assert grid.points(PARAMS, {}, {"lr": ["0.2"]})[0].params == load(PARAMS, {"lr": "0.2"})

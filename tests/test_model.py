@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.fit import member_losses
-from pipeline.model import Noise, Perceptron, restore
+from pipeline.layers import Noise
+from pipeline.model import Perceptron, restore
 from pipeline.params import Params
+from pipeline.scoring import member_losses
 
 Floats = NDArray[np.float64]
 State = dict[str, Floats]
@@ -260,29 +261,6 @@ def test_noise_is_of_training_alone_and_stands_where_batch_normalization_does(
     disturbed = Noise([3, 9], 0)(clean)
     through = torch.sigmoid(disturbed) if position == "before_activation" else noisy.linears[1](disturbed)
     torch.testing.assert_close(seen[followed], through, atol=1e-5, rtol=1e-5)
-
-
-def test_noise_has_the_published_distribution() -> None:
-    noise = Noise([0], 0)
-    zeros, ones = torch.zeros(1, 2000, 300), torch.ones(1, 2000, 300)
-    shift = noise(zeros)[0].double()
-    assert abs(float(shift.mean(0).std()) - 1 / 12**0.5) < 0.03  # U(-0.5, 0.5) over units
-    assert float(shift.mean(0).abs().max()) < 0.51
-    torch.testing.assert_close(shift.std(0), torch.full((300,), 0.2 / 12**0.5, dtype=torch.float64), rtol=0.06, atol=0)
-    noise.steps.zero_()
-    factor = noise(ones)[0].double() - shift
-    assert 0.99 < float(factor.mean(0).min()) < 1.02
-    assert 1.23 < float(factor.mean(0).max()) < 1.26  # U(1, 1.25)
-    torch.testing.assert_close(factor.std(0), torch.full((300,), 0.1, dtype=torch.float64), rtol=0.12, atol=0)
-
-
-def test_noise_changes_with_step_layer_and_seed_and_not_with_company() -> None:
-    first, second, values = Noise([3, 9], 0), Noise([3, 9], 1), torch.ones(2, 5, 8)
-    one, again, other = first(values), first(values), second(values)
-    drawn = [one[0], one[1], again[0], other[0]]
-    assert not any(torch.equal(a, b) for at, a in enumerate(drawn) for b in drawn[:at])
-    assert torch.equal(Noise([9], 0)(values[:1])[0], one[1])
-    assert first.steps.tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("position", ["after_activation", "before_activation"])

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -261,23 +260,6 @@ def test_weights_that_cannot_be_read_are_told_in_one_line(tmp_path: Path, keep: 
         outputs.read_weights(tmp_path)
     assert str(caught.value).startswith(f"{path}: cannot be read (")
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_json_is_indented_and_ends_in_a_newline() -> None:
-    content: dict[str, Any] = {"a": {"b": 1.5}}
-    assert outputs.as_json(content) == '{\n  "a": {\n    "b": 1.5\n  }\n}\n'
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
-def test_numbers_that_json_lacks_are_null(value: float) -> None:
-    assert json.loads(outputs.as_json({"a": {"b": value, "c": 1.5}, "d": value})) == {
-        "a": {"b": None, "c": 1.5},
-        "d": None,
-    }
-
-
-def test_csv_is_quoted_where_it_must_be() -> None:
-    assert outputs.as_csv(["a", "b"], [[1, "x,y"], [2.5, 'say "z"']]) == 'a,b\n1,"x,y"\n2.5,"say ""z"""\n'
 
 
 def test_settings_are_compared(tmp_path: Path, params: Callable[..., Params]) -> None:

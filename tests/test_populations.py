@@ -1,6 +1,7 @@
 """One population: its outcome against the training loop, its members against solo runs, its file and its digest."""
 
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closure import closure, path_of
 from conftest import population
 from torch import Tensor
 
 from pipeline import populations
 from pipeline.data import Examples, Split
-from pipeline.fit import Population, fit, member_losses
+from pipeline.fit import Population, fit
 from pipeline.model import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.populations import Outcome
+from pipeline.probes import Probe
+from pipeline.scoring import member_losses
 
 SETTINGS = {"hidden": "6,5", "seeds": "3,1,8", "epochs": "2", "batch_size": "16", "validation_batch_size": "9"}
 NAMES = populations.CURVES
@@ -202,3 +206,25 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
 def test_the_digest_is_not_of_how_variants_are_compared(params: Make) -> None:
     one, other = (population(params(**SETTINGS, confidence=text), "plain") for text in ("0.9", "0.95"))
     assert populations.digest(one, 0, "images") == populations.digest(other, 0, "images")
+
+
+# Modules that a population's outcome cannot depend on: what they read, check or write is in the digest otherwise.
+HARMLESS = {"", ".errors", ".files", ".idx", ".outputs", ".params", ".probes", ".text"}
+
+
+def test_the_digest_is_of_the_code_that_computes(params: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    described, probe = population(params(**SETTINGS), "plain"), Probe("landscape", 2)
+    package = tmp_path / "pipeline"
+    home = Path(populations.__file__).parent
+    shutil.copytree(home, package)
+    monkeypatch.setattr(populations, "__file__", str(package / "populations.py"))
+    before = populations.digest(described, 0, "images", probe)
+    for name in closure("pipeline.populations") | closure("pipeline.probes.landscape"):
+        path = path_of(name)
+        assert path
+        copy = package / path.relative_to(home)
+        whole = copy.read_bytes()
+        copy.write_bytes(whole + b"# changed")
+        changed = populations.digest(described, 0, "images", probe) != before
+        assert changed is (name.removeprefix("pipeline") not in HARMLESS), name
+        copy.write_bytes(whole)

@@ -24,7 +24,7 @@ from mlflow.entities import Run
 from ray.cluster_utils import Cluster
 from test_sweep_command import enter, make, points, sweep
 
-from pipeline import populations, records, remote
+from pipeline import populations, remote, sweep_records
 from pipeline.data import Examples, Split
 from pipeline.errors import UserError
 from pipeline.fit import Population
@@ -226,7 +226,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
     """Have something done when an outcome is about to be logged: that many from now on."""
-    log = records.log_point
+    log = sweep_records.log_point
 
     def plan(count: int, act: Callable[[], None]) -> None:
         logged = []
@@ -237,7 +237,7 @@ def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]]
                 act()
             log(name, task, outcome)
 
-        monkeypatch.setattr(records, "log_point", counted)
+        monkeypatch.setattr(sweep_records, "log_point", counted)
 
     return plan
 
@@ -248,7 +248,7 @@ def unlogged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def plan() -> None:
         for name in ("log_point", "log_sweep"):
-            monkeypatch.setattr(records, name, lambda *_, **__: None)
+            monkeypatch.setattr(sweep_records, name, lambda *_, **__: None)
 
     return plan
 

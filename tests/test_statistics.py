@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.statistics import Comparison, Interval, compare
+from pipeline.statistics import Comparison, Interval, compare, verdict
 
 NAN, INF = float("nan"), float("inf")
 
@@ -138,3 +138,17 @@ def test_the_same_values_give_the_same_intervals_whatever_the_random_state() -> 
 )
 def test_an_interval_excludes_what_lies_wholly_outside(interval: Interval, excludes: bool) -> None:
     assert interval.excludes(0) is excludes
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        (Interval(2, 1, 3), "more"),
+        (Interval(-2, -3, -1), "less"),
+        (Interval(1, -1, 3), "no difference is shown"),
+        (Interval(1, 0, 3), "no difference is shown"),
+        (Interval(1, math.nan, math.nan), "too few pairs to tell"),
+    ],
+)
+def test_a_verdict_needs_an_interval_that_excludes_zero(interval: Interval, words: str) -> None:
+    assert verdict(interval, "more", "less") == words

@@ -1,7 +1,6 @@
 """What studies found beyond the table of their points: a module each, whose `find` reads the outcomes."""
 
 import importlib
-import math
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
 from pipeline.params import Params
-from pipeline.statistics import Interval
 from pipeline.sweep import Result
 
 if TYPE_CHECKING:
@@ -23,15 +21,6 @@ class Findings:
     words: list[str]
     figures: dict[str, "Figure"]
     tables: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = field(default_factory=dict)
-
-
-def verdict(difference: Interval, more: str, less: str) -> str:
-    """Return what an interval shows: that there is more, that there is less, or neither."""
-    if math.isnan(difference.low):
-        return "too few pairs to tell"
-    if not difference.excludes(0):
-        return "no difference is shown"
-    return more if difference.value > 0 else less
 
 
 Find = Callable[[Sequence[Result], Params], Findings]

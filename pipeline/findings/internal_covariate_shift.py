@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.figures import LABELS
-from pipeline.findings import Findings, verdict
+from pipeline.findings import Findings
 from pipeline.outputs import Floats
 from pipeline.panels import Line, Panel, draw, of
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.populations import Outcome
-from pipeline.statistics import compare
+from pipeline.statistics import compare, verdict
 from pipeline.sweep import Result, markdown, number, spread
 
 LEVELS = (15, 50, 85)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pipeline import figures
-from pipeline.findings import Findings, verdict
+from pipeline import histograms
+from pipeline.findings import Findings
 from pipeline.outputs import Floats
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.populations import Outcome
-from pipeline.statistics import compare
+from pipeline.statistics import compare, verdict
 from pipeline.sweep import Result, markdown, number, spread
 
 POSITIONS = {"after_activation": "after the sigmoid (the lab)", "before_activation": "before the sigmoid (the paper)"}
@@ -91,7 +91,7 @@ def find(results: Sequence[Result], params: Params, _every: int) -> Findings:
         ]
         for result in results
     }
-    return Findings(words, {"activations": figures.lab_views(rows_of_figure)}, {"verdicts": (header, rows)})
+    return Findings(words, {"activations": histograms.lab_views(rows_of_figure)}, {"verdicts": (header, rows)})
 
 
 def _values(result: Result, name: str, seeds: int | None = None) -> dict[Variant, Floats]:

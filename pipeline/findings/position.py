@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from pipeline.findings import Findings, verdict
+from pipeline.findings import Findings
 from pipeline.panels import GREEN, Line, Panel, axis_of, draw, of
 from pipeline.params import Params, Variant
-from pipeline.statistics import compare, interval
+from pipeline.statistics import compare, interval, verdict
 from pipeline.sweep import Result, best, markdown, spread
 
 POSITIONS = {"after_activation": "after the activation", "before_activation": "before the activation"}

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.figures import LABELS
-from pipeline.findings import Findings, verdict
+from pipeline.findings import Findings
 from pipeline.panels import GREEN, Panel, draw, mean_line
 from pipeline.params import Evaluate, Params
-from pipeline.statistics import Interval, compare, interval
+from pipeline.statistics import Interval, compare, interval, verdict
 from pipeline.sweep import Result, markdown, number, spread
 
 KINDS = {

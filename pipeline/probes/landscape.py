@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from pipeline.data import Examples, Split
-from pipeline.fit import Measure, Population, member_losses
+from pipeline.fit import Measure, Population
 from pipeline.model import Perceptron
+from pipeline.scoring import member_losses
 
 FACTORS = (0.5, 1.0, 2.0, 4.0)  # step lengths over the learning rate: the range of the paper's figure 4
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from pipeline.data import Examples, Split
-from pipeline.fit import Measure, Population, predict, score
+from pipeline.fit import Measure, Population
 from pipeline.model import Perceptron
+from pipeline.scoring import predict, score
 
 IMAGES = 10_000  # training images for the recomputed statistics
 

@@ -10,14 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import activations, answer, data, figures, files, outputs
+from pipeline import activations, answer, data, figures, files, histograms, outputs
 from pipeline.data import CLASSES, Examples
+from pipeline.device import prepare
 from pipeline.errors import UserError
-from pipeline.fit import predict, prepare, score
 from pipeline.model import restore
 from pipeline.outputs import Floats, History
 from pipeline.params import VARIANTS, Params, Variant
+from pipeline.scoring import predict, score
 from pipeline.statistics import compare
+from pipeline.text import as_csv, as_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,14 +112,14 @@ def _write_numbers(
         name: compare(of["batchnorm"], of["plain"], settings.confidence, settings.resamples)
         for name, of in outcomes.items()
     }
-    files.write(folder / "metrics.json", outputs.as_json(answer.metrics(compared)))
+    files.write(folder / "metrics.json", as_json(answer.metrics(compared)))
     files.write(folder / "answer.md", answer.text(params, compared, histories))
     rows = [
         [seed, *(f"{getattr(tested[v], what)[at]:.9g}" for what in ("accuracy", "loss") for v in VARIANTS)]
         for at, seed in enumerate(params.train.seeds)
     ]
     header = ["seed", *(f"{variant}_{what}" for what in ("accuracy", "loss") for variant in VARIANTS)]
-    files.write(folder / "test_per_seed.csv", outputs.as_csv(header, rows))
+    files.write(folder / "test_per_seed.csv", as_csv(header, rows))
     counts = [
         [variant, seed, true, predicted, tested[variant].confusion[at, true, predicted]]
         for variant in VARIANTS
@@ -125,7 +127,7 @@ def _write_numbers(
         for true in range(CLASSES)
         for predicted in range(CLASSES)
     ]
-    files.write(folder / "confusion.csv", outputs.as_csv(["variant", "seed", "true", "predicted", "images"], counts))
+    files.write(folder / "confusion.csv", as_csv(["variant", "seed", "true", "predicted", "images"], counts))
 
 
 def _figures(
@@ -136,8 +138,8 @@ def _figures(
     where = "validation" if params.data.holdout else "test"
     correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
     return {
-        "activations": figures.histograms(final, scales),
-        "activations_lab_view": figures.lab_view(
+        "activations": histograms.by_layer(final, scales),
+        "activations_lab_view": histograms.lab_view(
             {v: tested[v].lab_view for v in VARIANTS}, _lab_layer(params), params.evaluate.digit
         ),
         "loss_per_iteration": figures.curves(

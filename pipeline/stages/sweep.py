@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pipeline import data, figures, files, outputs, panels, populations, sources, sweep
+from pipeline import data, figures, files, panels, populations, sources, sweep
 from pipeline.checkpoints import Checkpoint
+from pipeline.device import memory, prepare
 from pipeline.errors import UserError
 from pipeline.findings import Find, Findings
-from pipeline.fit import Population, fit, memory, prepare
+from pipeline.fit import Population, fit
 from pipeline.grid import Point
 from pipeline.params import VARIANTS, Model, Params, Variant
 from pipeline.populations import Outcome
 from pipeline.probes import Probe
 from pipeline.sweep import Result
+from pipeline.text import as_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,7 +146,7 @@ def write(results: Sequence[Result], params: Params, folder: Path, find: Find | 
     tables = {"table": sweep.table(results, params.evaluate), **found.tables}
     content: dict[str, str | bytes] = {
         "answer.md": "\n".join([*found.words, words]),
-        **{f"{name}.csv": outputs.as_csv(*table) for name, table in tables.items()},
+        **{f"{name}.csv": as_csv(*table) for name, table in tables.items()},
         **{f"{name}.png": figures.png(figure) for name, figure in found.figures.items()},
     }
     for name, one in content.items():

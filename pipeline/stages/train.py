@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 from pipeline import activations, data, outputs
 from pipeline.data import Split
-from pipeline.fit import Checkpoint, Population, fit, prepare
+from pipeline.device import prepare
+from pipeline.fit import Checkpoint, Population, fit
 from pipeline.model import Perceptron
 from pipeline.params import Params, Variant
 
