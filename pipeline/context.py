@@ -27,6 +27,8 @@ def tags() -> dict[str, str]:
     for name in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
         if value := os.environ.get(name):
             found[name.lower().replace("_", ".", 1)] = value
+    if root := os.environ.get("DVC_ROOT"):
+        found["dvc.root"] = f"{processes.machine()}:{root}"
     return found
 
 

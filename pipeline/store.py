@@ -98,14 +98,15 @@ def finished(run_id: str, experiment_id: str, tag: str) -> bool:
 def remove_equal(client: mlflow.MlflowClient, experiment_id: str, tags: Mapping[str, str], digest: str) -> None:
     """Delete finished runs of the DVC stage that `tags` name, if they name one, that have the same outputs.
 
-    DVC runs a stage anew, too, when something was killed between the end of its run and DVC's taking note of it.
+    DVC runs a stage anew, too, when something was killed between the end of its run and DVC's taking note of it. What
+    others have run, in another copy of the project, stays.
     """
-    stage, experiment = (tags.get(name) for name in ("dvc.stage", "dvc.exp_name"))
-    if not stage:
+    same = ("dvc.stage", "dvc.exp_name", "dvc.root")
+    if not (stage := tags.get("dvc.stage")):
         return
     query = f"attributes.status = 'FINISHED' and tags.`{OUTPUTS_TAG}` = '{digest}' and tags.`dvc.stage` = '{stage}'"
     for run in client.search_runs([experiment_id], query):
-        if run.data.tags.get("dvc.exp_name") == experiment:
+        if all(run.data.tags.get(name) == tags.get(name) for name in same):
             children = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.info.run_id}'"
             for old in (run, *_all(client, [experiment_id], children)):
                 client.delete_run(old.info.run_id)

@@ -200,6 +200,10 @@ def test_a_stage_that_dvc_runs_again_is_recorded_once(monkeypatch: pytest.Monkey
     assert len(by_dvc) == 1 + len(project.SEEDS)
     assert len(client().search_runs(["0"])) == 2 * (1 + len(project.SEEDS)), "what was started by hand is not DVC's"
     assert len(client().search_logged_models(["0"])) == 2
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db")
+    monkeypatch.setenv("DVC_ROOT", str(Path.cwd().parent))
+    done("train", "plain")
+    assert len(client().search_runs(["0"])) == 3 * (1 + len(project.SEEDS)), "another copy of the project is another's"
 
 
 # Stores
