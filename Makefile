@@ -20,12 +20,13 @@ test: $(BIN)/.ready-dev .dvc/config.local ## ruff, mypy --strict and pytest
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m pytest
+	python -m pytest -n auto --maxprocesses 4 --dist loadscope
 
 bench: $(BIN)/.ready-dev ## speed and memory, as ratios to the lab as written and to bare matrix products
 	python -m benchmarks
 
-faults: $(BIN)/.ready-dev ## 200 commands killed and 12 servers lost, for real; a table of what was recovered
+faults: $(BIN)/.ready-dev ## thousands of wrong inputs; then 200 commands killed and 12 servers lost, and what was recovered
+	python -m pytest tests/test_bad_input.py --hypothesis-profile thorough
 	python -m tools.faults
 
 screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui on the runs at hand (needs Chromium)
