@@ -217,10 +217,11 @@ def third_party(path: Path) -> set[str]:
 
 
 def test_requirements_name_what_is_imported() -> None:
+    other_names = {"ruamel.yaml": "ruamel", "grpcio": "grpc"}
     asked = {
-        re.split(r"[^A-Za-z0-9._-]", line)[0].replace("-", "_").replace("ruamel.yaml", "ruamel")
-        for name in ("requirements.in", "requirements-dev.in", "requirements-ray.in")
-        for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
+        other_names.get(name := re.split(r"[^A-Za-z0-9._-]", line)[0], name.replace("-", "_"))
+        for file in ("requirements.in", "requirements-dev.in", "requirements-ray.in")
+        for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
         if line and line[0].isalpha()
     }
     files = [path for folder in ("pipeline", "tests", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py")]

@@ -100,6 +100,8 @@ class Bench:
             folder = self.fresh(command, store=store)
             whole_group = name == "Ctrl-C" or chance.random() < 0.5
             struck = _strike(folder, command, SIGNALS[name], moment, whole_group)
+            if struck is None:
+                shutil.rmtree(folder.parent)
             seconds *= 0.9
         before = project.records(folder)
         done = project.call(folder, COMMANDS[command])
