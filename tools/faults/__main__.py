@@ -35,7 +35,8 @@ def main(killed: int, gone: int, seed: int, jobs: int) -> None:
     """
     folder = Path(tempfile.mkdtemp(prefix="faults-")).resolve()
     bench = Bench(folder)
-    pairs = list(itertools.product(kills.COMMANDS, kills.SIGNALS))
+    quick = [command for command in kills.COMMANDS if command not in kills.SLOW]
+    pairs = list(itertools.product([*kills.COMMANDS, *quick], kills.SIGNALS))
     chosen = [(*pairs[at % len(pairs)], seed * 1_000_000 + at) for at in range(killed)]
     with tqdm(total=killed + gone, unit="fault", disable=None) as bar:
         found = _all(bar, jobs, lambda one: bench.kill(*one), chosen)

@@ -28,6 +28,7 @@ COMMANDS = {
     "dvc repro": ("dvc", "repro"),
     "mlflow run": ("mlflow", "run", ".", "--env-manager", "local", "-P", "batchnorm=false", "-P", "lr=0.05"),
 }
+SLOW = ("sweep on Ray", "dvc repro")  # are killed half as often
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
 PATIENCE = 120.0  # seconds that processes may take to end after a signal; Ray's own take a minute where none reached it
 STORELESS = 0.2  # of the kills are in a project without a store, which the command has to make
