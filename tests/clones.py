@@ -1,9 +1,7 @@
 """Copies of the project, as its users have them, with tiny data; and commands that are run there."""
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from closure import ROOT
 from ruamel.yaml import YAML
 
 from pipeline import idx
+from tools.faults import project
 
 LEFT_OUT = shutil.ignore_patterns(
     ".git",
@@ -68,8 +67,5 @@ def commit(folder: Path) -> None:
 
 def call(folder: Path, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command with the environment's programs first in PATH, and no tracking settings of the caller."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        command, cwd=folder, env={**clean, "PATH": path, **(env or {})}, capture_output=True, text=True, check=False
-    )
+    own = project.environment(**(env or {}))
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import PARAMS
+from conftest import PARAMS, TRACKING
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
@@ -27,7 +27,6 @@ from pipeline.params import VARIANTS
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
-CLEAR = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE")
 GRID = ("--grid", "lr=0.01,0.1", "--grid", "train.batch_size=8,10")
 POINTS, SEEDS = 4, (0, 1)
 
@@ -50,7 +49,7 @@ def make(folder: Path) -> None:
 
 
 def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in CLEAR:
+    for name in TRACKING:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
