@@ -11,15 +11,16 @@ help: ## this list
 repro: $(BIN)/.ready .dvc/config.local ## the whole comparison: download, train, evaluate, track (dvc repro)
 	@echo "dvc repro: download -> train@plain, train@batchnorm -> evaluate -> track"
 	@dvc repro
-	@echo "Done: results/answer.md holds the answer; 'make ui' or '.venv/bin/mlflow ui' shows the runs."
+	@echo "Done: results/lab/answer.md holds the answer; 'make ui' or '.venv/bin/mlflow ui' shows the runs."
 
 ui: $(BIN)/.ready ## the runs in MLflow's pages, at http://127.0.0.1:5000
 	@mlflow ui --host 127.0.0.1
 
-test: $(BIN)/.ready-dev .dvc/config.local ## ruff, mypy --strict and pytest
+test: $(BIN)/.ready-dev .dvc/config.local ## ruff, mypy --strict, import-linter and pytest
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 	python -m pytest -n auto --maxprocesses 4 --dist loadscope
 
 bench: $(BIN)/.ready-dev ## speed and memory, as ratios to the lab as written and to bare matrix products

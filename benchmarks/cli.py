@@ -7,9 +7,10 @@ import click
 
 from benchmarks import machine, report, rounds, whole
 from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SCALE_REPORT, SMALL_BATCH, STUDY, check_images
-from pipeline import files, layout
+from pipeline import files
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, load
+from pipeline.paths import PARAMS
 
 
 class _Failure(click.ClickException):
@@ -100,7 +101,7 @@ def _measure(count: int, quick: bool) -> str:
     with rounds.worker("lab_with_validation", variant, LARGE_BATCH) as measure:
         lab = measure()
     _progress(f"the lab with validation, {variant}: {lab:.1f} s")
-    train = load(layout.PARAMS).train
+    train = load(PARAMS).train
     result = report.Whole(
         variant, len(train.seeds), train.epochs, lab, repro, memory, study_seconds, study_memory, logging
     )

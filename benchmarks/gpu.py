@@ -10,12 +10,14 @@ from torch import Tensor
 
 from benchmarks.report import table
 from benchmarks.settings import check_images
-from pipeline import data, layout
-from pipeline.data import CLASSES, PIXELS, Examples
-from pipeline.device import memory
+from pipeline import paths
+from pipeline.data import dataset as data
+from pipeline.data.dataset import CLASSES, PIXELS, Examples
 from pipeline.errors import UserError
-from pipeline.fit import Population, _Training
+from pipeline.network.device import memory
 from pipeline.params import VARIANTS, Params, load
+from pipeline.training.loop import _Training
+from pipeline.training.population import Population
 
 MEMBERS = (1, 4, 16, 64, 256, 1024, 4096)
 REPEATS = 3  # epochs measured, after one that is not
@@ -40,7 +42,7 @@ def measure(progress: Progress) -> str:
     if not torch.cuda.is_available():
         raise UserError("PyTorch finds no CUDA device here, so there is nothing to measure")
     device = torch.device("cuda")
-    params = load(layout.PARAMS)
+    params = load(paths.PARAMS)
     examples = data.load(check_images(), 0, device).train
     best = speed(device)
     floor = max(operations(params, len(examples)) / best.operations, traffic(params, len(examples)) / best.bytes)

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
 from benchmarks.settings import check_images
-from pipeline import idx
-from pipeline.data import CLASSES, PIXELS
+from pipeline.data import idx
+from pipeline.data.dataset import CLASSES, PIXELS
 from pipeline.params import Params, Variant
 
 Images = Dataset[tuple[Tensor, int]]

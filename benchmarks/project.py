@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.settings import LARGE_BATCH, check_images
-from pipeline import data, layout, sweep_records
-from pipeline.data import CLASSES, PIXELS, Examples
-from pipeline.fit import Population, fit
-from pipeline.grid import points
-from pipeline.model import Perceptron
+from pipeline import paths
+from pipeline.data import dataset as data
+from pipeline.data.dataset import CLASSES, PIXELS, Examples
+from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
-from pipeline.populations import Outcome
-from pipeline.stages.sweep import plan
+from pipeline.records import sweeps as sweep_records
+from pipeline.sweeps.grid import points
+from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.run import plan
+from pipeline.training.loop import fit
+from pipeline.training.population import Population
 
 EPOCHS_OF_PRODUCTS = 5  # in one measurement: one epoch alone is too short
 
@@ -84,7 +87,7 @@ def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
     outcome = Outcome(per_epoch, measured, measured, measured[:, 0], measured[:, 0], np.zeros(seeds))
     with tempfile.TemporaryDirectory() as name:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
-        tasks = plan(points(layout.PARAMS, {}, grid), check_images(), Path(name))
+        tasks = plan(points(paths.PARAMS, {}, grid), check_images(), Path(name))
         sweep_records.log_point("benchmark", tasks[0], outcome)  # which makes the store
         for task in tasks[1:]:
             start = time.perf_counter()

@@ -19,12 +19,14 @@ from benchmarks import project
 from benchmarks.machine import cores
 from benchmarks.report import table
 from benchmarks.settings import check_images
-from pipeline import data, grid, layout, remote
-from pipeline.data import Split
-from pipeline.device import prepare
+from pipeline import paths
+from pipeline.data import dataset as data
+from pipeline.data.dataset import Split
+from pipeline.network.device import prepare
 from pipeline.params import VARIANTS, load
-from pipeline.stages import sweep
-from pipeline.stages.sweep import Task
+from pipeline.sweeps import grid, ray_cluster
+from pipeline.sweeps import run as sweep
+from pipeline.sweeps.run import Task
 
 POINTS = 2  # of the grid for every worker, two populations each
 
@@ -117,10 +119,10 @@ def measure(progress: Progress) -> Measured:
             progress(f"workers {workers}: {rates[workers]:.1f} model-epochs per second")
         put, fetch = _broadcast(split)
         progress(f"data: {put:.2f} s to put, {fetch:.2f} s to fetch")
-        points = project.logging(load(layout.PARAMS), VARIANTS[0], 0)
+        points = project.logging(load(paths.PARAMS), VARIANTS[0], 0)
         log = statistics.median(next(points) for _ in range(5))
         progress(f"logging: {log:.2f} s per point")
-    size = sum(array.nbytes for part in remote._arrays(split)[:2] for array in part)
+    size = sum(array.nbytes for part in ray_cluster._arrays(split)[:2] for array in part)
     return Measured(alone, rates, tasks[0].epochs(), size, put, fetch, log)
 
 
@@ -167,14 +169,14 @@ def markdown(machine: str, measured: Measured) -> str:
 
 def _tasks(workers: int, images: Path, folder: Path) -> list[Task]:
     rates = [f"{rate:.6g}" for rate in np.linspace(0.05, 0.15, POINTS * workers)]
-    points = grid.points(layout.PARAMS, {"device": "cpu", "threads": "1"}, {"train.lr": rates})
+    points = grid.points(paths.PARAMS, {"device": "cpu", "threads": "1"}, {"train.lr": rates})
     return sweep.plan(points, images, folder)
 
 
 def _rate(workers: int, tasks: Sequence[Task], split: Split) -> float:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, **NODE})
     try:
-        with remote.connect(cluster.address, tasks[0].population.train) as connected:
+        with ray_cluster.connect(cluster.address, tasks[0].population.train) as connected:
             list(connected.train(tasks[: len(VARIANTS) * workers], split, _ignore))
             begun = time.perf_counter()
             list(connected.train(tasks, split, _ignore))
@@ -191,7 +193,7 @@ def _broadcast(split: Split) -> tuple[float, float]:
         fetch = ray.remote(_fetch)
         ray.get(fetch.remote([]))  # the worker starts
         begun = time.perf_counter()
-        arrays = ray.put(remote._arrays(split))
+        arrays = ray.put(ray_cluster._arrays(split))
         put = time.perf_counter() - begun
         return put, ray.get(fetch.remote([arrays]))
     finally:
@@ -199,7 +201,7 @@ def _broadcast(split: Split) -> tuple[float, float]:
         cluster.shutdown()
 
 
-def _fetch(references: list["ray.ObjectRef[remote.Arrays]"]) -> float:
+def _fetch(references: list["ray.ObjectRef[ray_cluster.Arrays]"]) -> float:
     begun = time.perf_counter()
     ray.get(references)
     return time.perf_counter() - begun

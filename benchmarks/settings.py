@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Literal
 
-from pipeline import idx, layout
+from pipeline import paths
+from pipeline.data import idx
 from pipeline.errors import UserError
 
 Kind = Literal["lab", "project", "products", "lab_with_validation", "logging"]
 
-MNIST = layout.DATA / "mnist"
-REPORT = layout.RESULTS / "benchmark.md"
-SCALE_REPORT = layout.RESULTS / "scale.md"
+MNIST = paths.DATA / "mnist"
+REPORT = Path("results/benchmark.md")
+SCALE_REPORT = Path("results/scale.md")
 
 LARGE_BATCH = 2000  # the lab's
 SMALL_BATCH = 60  # that of Ioffe & Szegedy 2015, section 4.1

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.settings import STUDY
-from pipeline import layout
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS
+from pipeline.paths import DATA
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("download",),
@@ -45,7 +45,7 @@ def copy(paths: Sequence[Path]) -> Iterator[Path]:
         for path in paths:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, folder / path)
-        shutil.copytree(layout.DATA, folder / layout.DATA, dirs_exist_ok=True)
+        shutil.copytree(DATA, folder / DATA, dirs_exist_ok=True)
         run(["dvc", "config", "--local", "core.no_scm", "true"], folder)
         yield folder
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import click
 
-from pipeline import flows, grid, layout, processes, studies
+from pipeline import paths, processes
+from pipeline.commands import flows
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Variant, load
+from pipeline.sweeps import grid
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 OVERRIDES: dict[str, Any] = {"ignore_unknown_options": True}
@@ -105,7 +107,7 @@ def download(overrides: dict[str, str]) -> None:
     python -m pipeline download
     python -m pipeline download --dataset kmnist
     """
-    flows.download(load(layout.PARAMS, overrides))
+    flows.download(load(paths.PARAMS, overrides))
 
 
 @main.command(context_settings=OVERRIDES)
@@ -118,20 +120,20 @@ def train(variant: Variant, overrides: dict[str, str]) -> None:
     python -m pipeline train batchnorm
     python -m pipeline train plain --lr 0.01 --seeds 0,1
     """
-    flows.train(load(layout.PARAMS, overrides), variant)
+    flows.train(load(paths.PARAMS, overrides), variant)
 
 
 @main.command(context_settings=OVERRIDES)
-@click.option("--scratch", is_flag=True, help="Leave results/ alone: the results go to MLflow only.")
+@click.option("--scratch", is_flag=True, help="Leave results/lab alone: the results go to MLflow only.")
 @_with_overrides
 def evaluate(scratch: bool, overrides: dict[str, str]) -> None:
-    """Compare the two variants in runs/, into results/.
+    """Compare the two variants in runs/, into results/lab.
 
     \b
     python -m pipeline evaluate
     python -m pipeline evaluate --scratch --confidence 0.99
     """
-    flows.evaluate(load(layout.PARAMS, overrides), scratch=scratch)
+    flows.evaluate(load(paths.PARAMS, overrides), scratch=scratch)
 
 
 @main.command(context_settings=OVERRIDES)
@@ -146,7 +148,7 @@ def run(batchnorm: str, overrides: dict[str, str]) -> None:
     """
     if batchnorm.lower() not in ("true", "false"):
         raise UserError(f"batchnorm = {batchnorm}: should be true or false")
-    flows.train_alone(load(layout.PARAMS, overrides), "batchnorm" if batchnorm.lower() == "true" else "plain")
+    flows.train_alone(load(paths.PARAMS, overrides), "batchnorm" if batchnorm.lower() == "true" else "plain")
 
 
 @main.command(context_settings=OVERRIDES)
@@ -178,12 +180,12 @@ def sweep(
     """
     if name and not NAME.fullmatch(name):
         raise UserError(f"name = {name}: should be at most 100 letters, digits, '-' and '_'")
-    settings = studies.read(study) if study else None
+    settings = flows.read_study(study) if study else None
     if settings:
         name, overrides = name or settings.name, {**settings.overrides, **overrides}
     given = [*grid_texts, *(grids or "").split()]
     read = [grid.read([*texts, *given]) for texts in (settings.grids if settings else [()])]
-    folder = layout.SWEEPS / (name or grid.name(read[0], overrides))
+    folder = paths.SWEEPS / (name or grid.name(read[0], overrides))
     results = study / "results" if study else folder
     flows.sweep(read, overrides, folder, results, study=settings, ray=ray, dry_run=dry_run, yes=yes)
 
@@ -191,7 +193,7 @@ def sweep(
 @main.command()
 def track() -> None:
     """Give every stage's outputs a run in MLflow: those that DVC restored from its cache have none yet."""
-    flows.track(load(layout.PARAMS))
+    flows.track(load(paths.PARAMS))
 
 
 def _stop(number: int, _: FrameType | None) -> None:

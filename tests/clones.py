@@ -6,26 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from closure import ROOT
 from ruamel.yaml import YAML
 
-from pipeline import idx
+from pipeline.data import idx
+from tests.conftest import ROOT
 from tools.faults import project
 
-LEFT_OUT = shutil.ignore_patterns(
+LEFT_OUT = {
     ".git",
     ".venv",
     "data",
     "runs",
-    "mlflow.db*",
+    "mlflow.db",
     "mlruns",
-    "cache",
-    "tmp",
-    "config.local",
-    "dvc.lock",
     "sweeps",
-    "__pycache__",
-)
+    ".dvc/cache",
+    ".dvc/tmp",
+    ".dvc/config.local",
+}
 SEEDS = (3, 5)
 
 
@@ -46,7 +44,7 @@ def make(top: Path) -> Path:
     """A copy of the project, in a Git repository of its own below `top`, with tiny data and small networks."""
     own_images(top / "images")
     folder = top / "clone"
-    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    shutil.copytree(ROOT, folder, ignore=_left_out)
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
     params["data"] |= {"dataset": "custom", "directory": str(top / "images")}
@@ -56,6 +54,15 @@ def make(top: Path) -> Path:
     yaml.dump(params, folder / "params.yaml")
     commit(folder)
     return folder
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """Leave out what Git does not have, and the lock of DVC."""
+    return {
+        name
+        for name in names
+        if str((Path(folder) / name).relative_to(ROOT)) in LEFT_OUT or name in ("__pycache__", "dvc.lock")
+    }
 
 
 def commit(folder: Path) -> None:

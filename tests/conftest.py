@@ -9,15 +9,17 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pipeline import idx
-from pipeline.data import PIXELS, Examples
-from pipeline.fit import Population
+from pipeline.data import idx
+from pipeline.data.dataset import PIXELS, Examples
 from pipeline.params import Params, Variant, load
+from pipeline.sweeps.probe import Probe
+from pipeline.training.population import Population
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
+ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "params.yaml"
 
 settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)  # --hypothesis-profile thorough
@@ -27,6 +29,12 @@ settings.load_profile("quick")
 def population(params: Params, variant: Variant) -> Population:
     """Describe the networks of all seeds of these parameters."""
     return Population(variant, params.model, params.train, params.train.seeds)
+
+
+def probe_of(study: str, every: int) -> Probe:
+    """The probe of a study of the project."""
+    file = ROOT / "studies" / study / "probe.py"
+    return Probe(str(file), file.read_text(encoding="utf-8"), every)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from closure import ROOT
 
-from pipeline import flows
 from pipeline.cli import main
+from pipeline.commands import flows
+from tests.conftest import ROOT
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from closure import ROOT
 
 from pipeline import processes
 from pipeline.errors import UserError
+from tests.conftest import ROOT
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

@@ -24,7 +24,7 @@ from typing import Any
 from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
-from pipeline import view
+from pipeline.records import saved_view
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "results" / "screenshots"
@@ -61,7 +61,7 @@ def main() -> int:
 
 def _pictures(browser: Browser, address: str, runs: dict[str, str]) -> None:
     listed = f"/experiments/{EXPERIMENT}/runs"
-    variants = f"{listed}?viewStateShareKey={view.KEY}&compareRunsMode=CHART&workflowType=machine_learning"
+    variants = f"{listed}?viewStateShareKey={saved_view.KEY}&compareRunsMode=CHART&workflowType=machine_learning"
 
     def take(name: str, path: str, state: dict[str, Any], ready: Callable[[Page], Locator], height: int) -> None:
         with _page(browser, address, state, height) as page:
@@ -71,14 +71,14 @@ def _pictures(browser: Browser, address: str, runs: dict[str, str]) -> None:
             except BrowserError as error:
                 raise PictureError(f"{name}.png: {_reason(page, error)}") from error
 
-    take("runs", listed, {"selectedColumns": view.COLUMNS}, _list_ready, 1000)
+    take("runs", listed, {"selectedColumns": saved_view.COLUMNS}, _list_ready, 1000)
     take("compare", variants, {}, _variants_ready, 1900)
     take("run", f"{listed}/{runs['batchnorm']}", {}, _run_ready, 1750)
     take("sliders", f"{listed}/{runs['batchnorm']}/model-metrics", {}, _sliders_ready, 700)
 
 
 def _list_ready(page: Page) -> Locator:
-    for name in view.CURVES:
+    for name in saved_view.CURVES:
         page.get_by_test_id(f"sort-header-{name}").wait_for()
     for variant in VARIANTS:
         page.get_by_role("link", name=f"train@{variant}").first.wait_for()
@@ -86,7 +86,7 @@ def _list_ready(page: Page) -> Locator:
 
 
 def _variants_ready(page: Page) -> Locator:
-    for name in view.CURVES:
+    for name in saved_view.CURVES:
         card = page.get_by_test_id(CARD).filter(has=page.get_by_role("heading", name=name, exact=True))
         card.locator(".scatterlayer .trace").nth(len(VARIANTS) - 1).wait_for(state="attached")
     return _images_ready(page)

@@ -1,17 +1,19 @@
 """Stage `train`: every seed of one variant, with its curves and the activations after every epoch."""
 
-import time
 from pathlib import Path
 
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline import activations, data, outputs
-from pipeline.data import Split
-from pipeline.device import prepare
-from pipeline.fit import Checkpoint, Population, fit
-from pipeline.model import Perceptron
+from pipeline.data import dataset as data
+from pipeline.data.dataset import Split
+from pipeline.network import activations
+from pipeline.network.device import prepare
+from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
+from pipeline.training import history as outputs
+from pipeline.training.loop import Checkpoint, fit
+from pipeline.training.population import Population
 
 
 def read(params: Params, images: Path) -> Split:
@@ -33,9 +35,8 @@ def train(params: Params, variant: Variant, split: Split, folder: Path, checkpoi
         return activations.measure(network, params.model.activation, split.validation, settings.validation_batch_size)
 
     population = Population(variant, params.model, settings, settings.seeds)
-    start = time.perf_counter()
     epochs = len(settings.seeds) * settings.epochs
     with tqdm(total=epochs, desc=f"train {variant}", unit="epoch", disable=None) as bar:
         trained = fit(population, split.train, measure, bar.update, checkpoint=checkpoint)
-    outputs.write(folder, settings.seeds, trained, seconds=time.perf_counter() - start)
+    outputs.write(folder, settings.seeds, trained)
     outputs.write_settings(folder, params)

@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from ruamel.yaml import YAML
 
-from pipeline import idx
+from pipeline.data import idx
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = ("data", "runs", "results", "sweeps")
@@ -75,13 +75,9 @@ def call(folder: Path, command: Sequence[str], **more: str) -> subprocess.Comple
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every output file, by its path; timings differ, and are left out."""
+    """Return the SHA-256 of every output file, by its path."""
     paths = [path for name in OUTPUTS for path in (folder / name).rglob("*") if path.is_file()]
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if path.name != "timing.json"
-    }
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -149,7 +145,7 @@ def _described(store: sqlite3.Connection, run: _Run) -> str:
         (path.relative_to(run.artifacts).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest(), "")
         for part in ("training", "results", "figures")
         for path in (run.artifacts / part).rglob("*")
-        if path.is_file() and path.name != "timing.json"
+        if path.is_file()
     )
     images = len(list((run.artifacts / "images").glob("*.png")))
     rows = [*params, *(point for point in points if point[0] != "seconds"), *files, (images, "images", "")]

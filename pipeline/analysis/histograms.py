@@ -1,0 +1,143 @@
+"""Figures of distributions: of what flows through the hidden layers, and as the lab draws them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
+from numpy.typing import NDArray
+
+from pipeline.analysis.figures import (
+    COLOURS,
+    DASHES,
+    LABELS,
+    SEED_STYLE,
+    STYLE,
+    TENSORS,
+    Floats,
+    blank,
+    legend,
+    pixels,
+    shared_legend,
+)
+from pipeline.network.activations import Scale
+from pipeline.params import Variant
+
+Counts = NDArray[np.int64]
+
+
+def by_layer(
+    counts: Mapping[Variant, Mapping[str, Counts]],
+    scales: Mapping[str, Scale],
+) -> Figure:
+    """Draw the distribution of every hidden tensor, a row per layer and a column per kind of tensor.
+
+    `counts` maps variant and tensor (`layer1.activation`) to histograms [seeds, bins]; each seed is a faint
+    line and their mean a strong one. Heights are fractions of all values, per bin.
+    """
+    tensors = sorted({name for of in counts.values() for name in of})
+    layers = sorted({name.split(".")[0] for name in tensors}, key=lambda layer: int(layer.removeprefix("layer")))
+    kinds = [kind for kind in TENSORS if any(name.endswith(f".{kind}") for name in tensors)]
+    figure, axes = blank(len(layers), len(kinds), width=3.6 * len(kinds), height=2.5 * len(layers) + 0.6)
+    for row, layer in enumerate(layers):
+        for column, kind in enumerate(kinds):
+            axis, name = axes[row, column], f"{layer}.{kind}"
+            for variant, of in counts.items():
+                if name in of:
+                    _steps(axis, scales[name], _fractions(of[name]), variant)
+            _value_axis(axis, scales[name])
+            axis.set_title(f"hidden layer {layer.removeprefix('layer')}: {TENSORS[kind]}", fontsize=10)
+            if row == len(layers) - 1:
+                axis.set_xlabel(f"{TENSORS[kind]} (no unit)")
+        axes[row, 0].set_ylabel("fraction of values per bin")
+    shared_legend(figure, counts)
+    return figure
+
+
+def frames(variant: Variant, tensor: str, counts: Counts, scale: Scale) -> Iterator[NDArray[np.uint8]]:
+    """Draw one tensor's distribution after every epoch, counts [seeds, epochs + 1, bins], as images 256 pixels wide.
+
+    They are small because MLflow shows them so, and of one figure that is redrawn because that is four times faster.
+    """
+    figure = Figure(figsize=(2.56, 1.92))
+    axis = figure.add_axes((0.16, 0.14, 0.8, 0.72))
+    fractions = _fractions(counts)
+    layer, kind = tensor.split(".")
+    patches = _steps(axis, scale, fractions[:, 0], variant)
+    _value_axis(axis, scale)
+    axis.tick_params(labelsize=7)
+    title = figure.text(0.5, 0.91, "", fontsize=6.5, ha="center")
+    for epoch in range(counts.shape[1]):
+        for patch, heights in zip(patches, (*fractions[:, epoch], fractions[:, epoch].mean(axis=0)), strict=True):
+            patch.set_data(heights)
+        title.set_text(f"{variant}, layer {layer.removeprefix('layer')}, {TENSORS[kind]}, epoch {epoch}")
+        yield pixels(figure)
+
+
+def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure:
+    """Draw the lab's own histogram: a layer's pre-activations [seeds, units] of one test image, by variant."""
+    figure, axes = blank(1, 1, width=6.4, height=4.0)
+    axis = axes[0, 0]
+    finite = {variant: array[np.isfinite(array)] for variant, array in values.items()}
+    edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins=40)
+    for variant, array in values.items():
+        axis.hist(
+            finite[variant],
+            bins=list(edges),
+            color=COLOURS[variant],
+            alpha=0.55,
+            edgecolor=COLOURS[variant],
+            hatch="//" if variant == "plain" else None,
+            label=f"{LABELS[variant]}: {array.shape[0]} seed(s) × {array.shape[1]} units",
+        )
+    axis.set(xlabel=f"pre-activation of hidden layer {layer}, test image {digit} (no unit)", ylabel="number of units")
+    legend(figure, axis)
+    return figure
+
+
+def lab_views(rows: Mapping[str, Sequence[tuple[str, Mapping[Variant, Floats], bool]]]) -> Figure:
+    """Draw the lab's histogram in several ways, a row of panels for each name.
+
+    A panel has a title, values [seeds, units] by variant, and whether the variants share their bins: the lab gives
+    each its own ten.
+    """
+    count = max(len(panels) for panels in rows.values())
+    figure, axes = blank(len(rows), count, width=4.2 * count, height=3.2 * len(rows) + 0.6)
+    for (name, panels), line in zip(rows.items(), axes, strict=True):
+        for (title, values, shared), axis in zip(panels, line, strict=True):
+            finite = {variant: array[np.isfinite(array)] for variant, array in values.items()}
+            edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins=40)
+            for variant, array in finite.items():
+                bins = edges if shared else np.histogram_bin_edges(array, bins=10)
+                axis.hist(array, bins=list(bins), color=COLOURS[variant], alpha=0.55, label=LABELS[variant])
+            axis.set_title(f"{name}:\n{title}", fontsize=9)
+            axis.set(xlabel="second hidden layer (no unit)", ylabel="number of units")
+    shared_legend(figure, COLOURS)
+    return figure
+
+
+def _fractions(counts: Counts) -> Floats:
+    fractions: Floats = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    return fractions
+
+
+def _steps(axis: Axes, scale: Scale, fractions: Floats, variant: Variant) -> list[StepPatch]:
+    """Draw histograms [seeds, bins], and their mean last."""
+    edges, colour = scale.edges(), COLOURS[variant]
+    mean: dict[str, Any] = {**STYLE, "linestyle": DASHES[variant], "label": LABELS[variant]}
+    patches = [axis.stairs(one, edges, color=colour, **SEED_STYLE) for one in fractions]
+    return [*patches, axis.stairs(fractions.mean(axis=0), edges, color=colour, **mean)]
+
+
+def _value_axis(axis: Axes, scale: Scale) -> None:
+    axis.set_yscale("log")
+    axis.set_ylim(1e-5, 1.5)
+    if scale.asinh:
+        axis.set_xscale("asinh")
+        axis.set_xlim(-1000, 1000)
+        axis.set_xticks([-100, -10, 0, 10, 100], ["−100", "−10", "0", "10", "100"])
+        axis.minorticks_off()
+    else:
+        axis.set_xlim(scale.low, scale.high)

@@ -1,0 +1,1 @@
+"""The perceptron, its layers, and what flows through it."""

@@ -1,0 +1,1 @@
+"""What the runs of stages and sweeps hold in MLflow."""

@@ -1,0 +1,119 @@
+"""What the runs of a sweep hold in MLflow: one for each point, and a summary; recorded as they come, or later."""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import UserError
+from pipeline.records.stages import curves, of_member, trained_with
+from pipeline.sweeps.grid import Point
+from pipeline.tracking import runs, store
+from pipeline.tracking.contact import StoreError
+from pipeline.tracking.runs import Points
+from pipeline.tracking.store import OUTPUTS_TAG
+
+if TYPE_CHECKING:
+    from pipeline.sweeps.outcome import Outcome
+    from pipeline.sweeps.run import Task
+
+SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
+PAUSE = 60.0  # seconds before a sweep asks again for a store that was out of reach
+
+
+class Recorder:
+    """The points of a sweep, recorded as they come or, while the store is out of reach, later."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._waiting: list[tuple[Task, Outcome]] = []
+        self._pause_until = 0.0
+
+    def log(self, task: "Task", outcome: "Outcome") -> None:
+        """Record a point, and those that wait; go on whether that succeeds or not."""
+        self._waiting.append((task, outcome))
+        if time.monotonic() < self._pause_until:
+            return
+        try:
+            self._flush()
+        except StoreError as error:
+            print(f"{self._name}: goes on, and records its points later: {error}", file=sys.stderr)
+            self._pause_until = time.monotonic() + PAUSE
+
+    def finish(self, points: Sequence[Point], written: Sequence[Path]) -> None:
+        """Record the points that wait, and what was found.
+
+        Raises:
+            UserError: the store is out of reach.
+        """
+        try:
+            self._flush()
+            log_sweep(self._name, points, written, own="MLFLOW_RUN_ID" not in os.environ)
+        except StoreError as error:
+            raise UserError(
+                f"{self._name}: its results are whole, in {written[0].parent}, but not all is recorded: {error}; "
+                "the same command again trains nothing and records the rest"
+            ) from None
+
+    def _flush(self) -> None:
+        while self._waiting:
+            log_point(self._name, *self._waiting[0])
+            self._waiting.pop(0)
+
+
+def log_point(name: str, task: "Task", outcome: "Outcome") -> None:
+    """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
+    at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
+    digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
+    if store.recorded(digest, SWEEPS):
+        return
+    variant, params = task.variant, task.point.params
+    given = trained_with(params, variant)
+    tags = {"stage": "sweep", "sweep": name, "variant": variant}
+    with runs.start(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
+        run.params(given)
+        run.metrics(curves(outcome) | _watched(task, outcome))
+        run.metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
+        for at, seed in enumerate(params.train.seeds):
+            own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
+            run.child(
+                f"{variant} {at_point} seed {seed} [{name}]", own, curves(outcome, at) | _watched(task, outcome, at)
+            )
+        run.tags({OUTPUTS_TAG: digest})
+
+
+def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own: bool) -> None:
+    """Log a sweep's tables, answer and figures: in the run that `mlflow run` has started, or in one of its `own`.
+
+    What a run of its own has recorded before is not recorded again.
+    """
+    content = b"".join(path.read_bytes() for path in paths)
+    digest = f"{name} {hashlib.sha256(content).hexdigest()}"
+    if own and store.recorded(digest, SWEEPS):
+        return
+    tags = {
+        "stage": "sweep",
+        "sweep": name,
+        "mlflow.note.content": "The points are the runs with the same tag `sweep`.",
+    }
+    with runs.start(f"summary [{name}]", tags, SWEEPS if own else None) as run:
+        spans = {key: dict.fromkeys(point.values[key] for point in points) for key in points[0].values}
+        run.params({f"grid.{key}": ",".join(values) for key, values in spans.items()})
+        run.files(paths, "results")
+        run.tags({OUTPUTS_TAG: digest})
+
+
+def _watched(task: "Task", outcome: "Outcome", member: int | None = None) -> dict[str, Points]:
+    """Return what the probe measured as one number, by iteration: of one member, or means over the members."""
+    if task.probe is None:
+        return {}
+    return {
+        f"probe/{name}": [(at * task.probe.every, value) for at, value in enumerate(of_member(values, member))]
+        for name, values in outcome.watched.items()
+        if values.ndim == 2
+    }

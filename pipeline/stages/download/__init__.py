@@ -1,0 +1,1 @@
+"""Stage `download`: the images, verified, in `data/<dataset>`."""

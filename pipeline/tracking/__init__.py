@@ -1,0 +1,1 @@
+"""A DVC stage's run in MLflow."""

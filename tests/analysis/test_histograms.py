@@ -1,0 +1,145 @@
+"""Figures of distributions: what is drawn are the values given."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.patches import StepPatch
+from numpy.typing import NDArray
+
+from pipeline.analysis import histograms
+from pipeline.analysis.figures import TENSORS
+from pipeline.network.activations import BINS, Scale, scale
+from pipeline.params import VARIANTS, Variant
+from tests.analysis.test_figures import BATCHNORM, PLAIN, Floats, legend, only, values
+
+BENT, FLAT = Scale(-10, 10, asinh=True), Scale(0, 1, asinh=False)
+
+
+def counts(seeds: int = 3, layers: int = 2) -> dict[Variant, dict[str, NDArray[np.int64]]]:
+    random = np.random.default_rng(1)
+    kinds: Mapping[Variant, list[str]] = {
+        "plain": ["pre_activation", "activation"],
+        "batchnorm": ["pre_activation", "activation", "normalised"],
+    }
+    return {
+        variant: {
+            f"layer{layer}.{kind}": random.integers(0, 50, (seeds, 100))
+            for layer in range(1, layers + 1)
+            for kind in kinds[variant]
+        }
+        for variant in VARIANTS
+    }
+
+
+def scales(layers: int = 2) -> dict[str, Scale]:
+    kinds = {"pre_activation": BENT, "activation": FLAT, "normalised": BENT}
+    return {f"layer{layer}.{kind}": scale for layer in range(1, layers + 1) for kind, scale in kinds.items()}
+
+
+def stairs(axis: Axes, colour: str) -> list[StepPatch]:
+    return [patch for patch in axis.patches if isinstance(patch, StepPatch) and to_hex(patch.get_edgecolor()) == colour]
+
+
+def steps(patch: StepPatch) -> tuple[Floats, Floats]:
+    heights, edges, _ = patch.get_data()
+    return heights, edges
+
+
+def test_histograms_are_fractions_of_the_counts_on_their_edges() -> None:
+    given = counts()
+    figure = histograms.by_layer(given, scales())
+    assert len(figure.axes) == 6
+    places = [(layer, kind) for layer in (1, 2) for kind in TENSORS]
+    for axis, (layer, kind) in zip(figure.axes, places, strict=True):
+        name = f"layer{layer}.{kind}"
+        assert axis.get_title() == f"hidden layer {layer}: {TENSORS[kind]}"
+        for variant, colour in (("plain", PLAIN), ("batchnorm", BATCHNORM)):
+            patches = stairs(axis, colour)
+            of = given["plain" if variant == "plain" else "batchnorm"]
+            if name not in of:
+                assert (variant, kind) == ("plain", "normalised")
+                assert patches == []
+                continue
+            fractions = of[name] / of[name].sum(axis=1, keepdims=True)
+            for patch, expected in zip(patches, [*fractions, fractions.mean(axis=0)], strict=True):
+                heights, edges = steps(patch)
+                np.testing.assert_allclose(heights, expected, rtol=1e-12)
+                np.testing.assert_array_equal(edges, scales()[name].edges())
+                assert sum(heights) == pytest.approx(1)
+    assert sorted(legend(figure)) == ["Batch Normalization", "plain"]
+
+
+def test_histograms_have_labels_with_units_and_the_axis_of_their_scale() -> None:
+    figure = histograms.by_layer(counts(), scales())
+    below, left = figure.axes[3:], figure.axes[::3]
+    assert [axis.get_xlabel() for axis in below] == [f"{name} (no unit)" for name in TENSORS.values()]
+    assert {axis.get_ylabel() for axis in left} == {"fraction of values per bin"}
+    assert [axis.get_xscale() for axis in figure.axes[:3]] == ["asinh", "linear", "asinh"]
+    assert figure.axes[1].get_xlim() == (0, 1)
+    assert {axis.get_yscale() for axis in figure.axes} == {"log"}
+
+
+def test_layers_are_in_the_order_of_their_numbers() -> None:
+    figure = histograms.by_layer(counts(seeds=1, layers=11), scales(layers=11))
+    titles = [axis.get_title() for axis in figure.axes[::3]]
+    assert titles == [f"hidden layer {layer}: pre-activation" for layer in range(1, 12)]
+
+
+def test_a_seed_without_values_is_flat() -> None:
+    given = counts(seeds=2, layers=1)
+    given["plain"]["layer1.activation"][0] = 0
+    flat, *_ = stairs(histograms.by_layer(given, scales()).axes[1], PLAIN)
+    assert set(steps(flat)[0]) == {0}
+
+
+def test_the_labs_view_counts_the_units() -> None:
+    given = values(2, 30, low=-5)
+    figure = histograms.lab_view(given, layer=1, digit=7)
+    axis = only(figure)
+    everything = np.concatenate([given["plain"].ravel(), given["batchnorm"].ravel()])
+    edges = np.linspace(everything.min(), everything.max(), 41)
+    assert len(axis.containers) == 2
+    for container, array in zip(axis.containers, (given["plain"], given["batchnorm"]), strict=True):
+        expected, _ = np.histogram(array, bins=edges)
+        np.testing.assert_array_equal([bar.get_height() for bar in container], expected)
+        np.testing.assert_allclose([bar.get_x() for bar in container], edges[:-1], atol=1e-12)
+    assert legend(figure) == ["plain: 2 seed(s) × 30 units", "Batch Normalization: 2 seed(s) × 30 units"]
+    assert axis.get_ylabel() == "number of units"
+    assert axis.get_xlabel() == "pre-activation of hidden layer 1, test image 7 (no unit)"
+
+
+def test_the_labs_view_leaves_out_what_is_not_finite() -> None:
+    given: dict[Variant, Floats] = {
+        "plain": np.array([[np.nan, 1.0, np.inf], [2.0, -np.inf, 1.5]]),
+        "batchnorm": np.array([[1.0, 3.0, 2.0], [np.nan, np.nan, np.nan]]),
+    }
+    figure = histograms.lab_view(given, layer=2, digit=0)
+    axis = only(figure)
+    edges = np.linspace(1, 3, 41)
+    for container, finite in zip(axis.containers, ([1.0, 2.0, 1.5], [1.0, 3.0, 2.0]), strict=True):
+        expected, _ = np.histogram(finite, bins=edges)
+        np.testing.assert_array_equal([bar.get_height() for bar in container], expected)
+    assert legend(figure) == ["plain: 2 seed(s) × 3 units", "Batch Normalization: 2 seed(s) × 3 units"]
+
+
+def test_the_labs_view_can_be_drawn_when_every_training_diverged() -> None:
+    nothing = np.full((2, 3), np.nan)
+    axis = only(histograms.lab_view({"plain": nothing, "batchnorm": nothing}, layer=2, digit=0))
+    assert [bar.get_height() for container in axis.containers for bar in container] == [0] * 80
+
+
+def test_frames_show_every_epoch_in_one_size() -> None:
+    counts = np.random.default_rng(0).integers(1, 50, (3, 4, BINS))
+    counts[:, 2] = counts[:, 1]
+    axis = scale("layer1.activation", "sigmoid")
+    pictures = list(histograms.frames("plain", "layer1.activation", counts, axis))
+    assert [picture.shape for picture in pictures] == [(192, 256, 3)] * 4
+    plot = [picture[40:] for picture in pictures]  # below the title, which names the epoch
+    assert np.array_equal(plot[1], plot[2])
+    assert not np.array_equal(plot[0], plot[1])
+    assert not np.array_equal(pictures[1], pictures[2])
+    alone = next(histograms.frames("plain", "layer1.activation", counts[:, 3:], axis))
+    assert np.array_equal(alone[40:], plot[3])

@@ -1,0 +1,442 @@
+"""The command `sweep` as a user types it: what it leaves in the folder and in MLflow, and what it refuses.
+
+The session at the end builds on what its earlier tests left, with one store, because making its tables takes seconds.
+"""
+
+import csv
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from mlflow.entities import Run
+from ruamel.yaml import YAML
+
+from pipeline.cli import main
+from pipeline.data import idx
+from pipeline.data.dataset import Split
+from pipeline.params import VARIANTS
+from pipeline.sweeps import grid, outcome
+from pipeline.training import loop
+from pipeline.training.population import Population
+from tests.conftest import PARAMS, TRACKING
+
+pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
+
+GRID = ("--grid", "lr=0.01,0.1", "--grid", "train.batch_size=8,10")
+POINTS, SEEDS = 4, (0, 1)
+
+
+def make(folder: Path) -> None:
+    """Lay out a project: small networks, 30 training and 12 test images of one's own in data/custom."""
+    yaml = YAML()
+    params = yaml.load(PARAMS)
+    params["data"] |= {"dataset": "custom", "holdout": 6}
+    params["model"]["hidden"] = [5]
+    params["train"] |= {"seeds": list(SEEDS), "epochs": 1, "batch_size": 8, "device": "cpu", "threads": 1}
+    params["evaluate"]["resamples"] = 100
+    yaml.dump(params, folder / "params.yaml")
+    images = folder / "data" / "custom"
+    images.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for count, (pixels, labels) in ((30, idx.FILES[:2]), (12, idx.FILES[2:])):
+        (images / pixels).write_bytes(idx.encode_images(random.integers(0, 256, (count, 28, 28), np.uint8)))
+        (images / labels).write_bytes(idx.encode_labels(random.integers(0, 10, count, np.uint8)))
+
+
+def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in TRACKING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """Undo what reading the images sets for the whole process."""
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own, without a store."""
+    make(tmp_path)
+    enter(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("session")
+    make(made)
+    return made
+
+
+@pytest.fixture
+def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The session's project."""
+    enter(folder, monkeypatch)
+    yield folder
+    mlflow.set_tracking_uri("")
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The variants of the populations that are trained from now on."""
+    seen: list[str] = []
+    run = outcome.run
+
+    def counted(population: Population, split: Split, *rest: Any) -> outcome.Outcome:
+        seen.append(population.variant)
+        return run(population, split, *rest)
+
+    monkeypatch.setattr(outcome, "run", counted)
+    return seen
+
+
+def sweep(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["sweep", *arguments])
+
+
+def done(*arguments: str) -> str:
+    result = sweep(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refusal(*arguments: str) -> str:
+    """The one line with which the command refuses; nothing may have been written."""
+    before = sorted(Path().rglob("*"))
+    result = sweep(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert sorted(Path().rglob("*")) == before
+    *usage, line = result.stderr.strip().splitlines()
+    assert all(text.startswith(("Usage: ", "Try ")) for text in usage if text)
+    return line.removeprefix("Error: ")
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "grid: no key to vary; give --grid KEY=VALUES, such as --grid train.lr=0.01,0.1"),
+        (("--grid", "lr"), "grid 'lr': expected KEY=VALUES, such as train.lr=0.01,0.1"),
+        (("--grid", "lr=log(0,1,3)"), "grid lr=log(0,1,3): not a range; "),
+        (("--grid", "lr=log(1,2,0)"), "grid lr=log(1,2,0): not a range; "),
+        (("--grid", "speed=1"), "grid speed: not a parameter; choose from "),
+        (("--grid", "lr=1", "--grid", "lr=2"), "grid lr: given twice"),
+        (("--grid", "lr=0.1,1e-1"), "grid lr=0.1,1e-1: a value is given twice"),
+        (("--grid", "data.holdout=1,2"), "grid data.holdout: all points share the images, "),
+        (("--grid", "seeds=[1]"), "grid train.seeds: all points share the images, "),
+        (("--grid", "digit=1"), "grid evaluate.digit: all points share the images, "),
+        (("--grid", "lr=0.1,-1"), "params.yaml: train.lr = -1: should be greater than 0"),
+        (("--grid", "lr=0.1", "--epochs", "many"), "params.yaml: train.epochs = 'many': should be a valid integer"),
+        (("--grid", "lr=0.1", "--speed", "9"), "speed = 9: not a parameter; choose from "),
+        (("--grid", "batch_size=8,23"), "train.batch_size = 23: leaves a batch of a single image, "),
+        (("--grid", "lr=0.1", "--holdout", "30"), "data.holdout = 30: must be less than the 30 training images"),
+        (("--grid",), "Option '--grid' requires an argument."),
+        (("--study", "studies/none"), "studies/none/params.yaml: cannot be read: "),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",
+)
+def test_bad_input_is_one_line(trained: list[str], arguments: tuple[str, ...], words: str) -> None:
+    assert refusal(*arguments).startswith(words)
+    assert trained == []
+
+
+def test_more_than_ten_thousand_trainings_are_confirmed(
+    fresh: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the images were read or trained on")
+
+    seeds = ",".join(map(str, range(2501)))
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.sweeps.run.read", never)
+        line = refusal("--grid", "lr=0.1,0.2", "--seeds", seeds)
+    assert line == "the grid has 10004 trainings, more than 10000; give --yes if it is meant"
+    monkeypatch.setattr("pipeline.sweeps.run.estimate", lambda *_: 1e6)
+    assert "4 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", seeds, "--yes", "--dry-run")
+    exactly = ",".join(map(str, range(2500)))
+    assert "4 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", exactly, "--dry-run")
+    assert trained == []
+    assert not (fresh / "sweeps").exists()
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(fresh: Path, trained: list[str]) -> None:
+    before = sorted(fresh.rglob("*"))
+    printed = done(*GRID, "--dry-run")
+    name = grid.name(grid.read(GRID[1::2]), {})
+    assert printed.startswith(f"{name}: 4 points, 8 populations of 2 seeds, 8 still to train, about ")
+    assert printed.endswith(" seconds\n")
+    assert "data.holdout is 0" not in printed
+    assert trained == []
+    assert sorted(fresh.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("fresh")
+def test_without_held_out_images_the_plan_says_so() -> None:
+    printed = done("--grid", "lr=0.1", "--dry-run", "--holdout", "0")
+    assert "data.holdout is 0: accuracies are the test images', so no best point is chosen\n" in printed
+
+
+def test_several_keys_may_stand_in_one_text(fresh: Path) -> None:
+    printed = done("--grids", "lr=0.01,0.1 batch_size=8,10", "--dry-run", "--epochs=2")
+    assert ": 4 points, 8 populations of 2 seeds, 8 still to train, " in printed
+    assert not (fresh / "sweeps").exists()
+
+
+def test_a_study_gives_the_grid_what_it_sets_and_its_name(fresh: Path) -> None:
+    (fresh / "studies" / "rates").mkdir(parents=True)
+    text = "grid: {lr: 'log(0.01,1,3)'}\nset: {seeds: [4, 5, 6], data.holdout: 0}"
+    (fresh / "studies" / "rates" / "params.yaml").write_text(text, encoding="utf-8")
+    printed = done("--study", "studies/rates", "--dry-run")
+    assert printed.startswith("rates: 3 points, 6 populations of 3 seeds, 6 still to train, ")
+    assert "data.holdout is 0" in printed
+    more = done("--study", "studies/rates", "--grid", "epochs=1,2", "--name", "more", "--seeds", "7", "--dry-run")
+    assert more.startswith("more: 6 points, 12 populations of 1 seed, ")
+
+
+def test_a_studys_lists_in_a_list(fresh: Path) -> None:
+    text = "grid: {model.hidden: [[5, 4], [6]]}"
+    (fresh / "params").mkdir()
+    (fresh / "params" / "params.yaml").write_text(text, encoding="utf-8")
+    assert done("--study", "params", "--dry-run").startswith("params: 2 points, ")
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("name", ["../results", "/tmp", "."])
+def test_a_name_stays_below_sweeps(name: str) -> None:
+    assert name in refusal("--grid", "lr=0.1", "--name", name, "--dry-run")
+
+
+# A session
+
+
+def runs(folder: Path, query: str = "") -> list[Run]:
+    """Runs of experiment `sweeps`."""
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("sweeps")
+    assert experiment
+    return list(client.search_runs([experiment.experiment_id], query, max_results=1000))
+
+
+def points(folder: Path, name: str) -> list[Run]:
+    """Top-level runs of a sweep's points, without its summaries."""
+    found = runs(folder, f"tags.sweep = '{name}'")
+    return [run for run in found if "mlflow.parentRunId" not in run.data.tags and "variant" in run.data.tags]
+
+
+def history(folder: Path, run: Run, metric: str) -> list[tuple[int, float]]:
+    found = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").get_metric_history(run.info.run_id, metric)
+    return [(point.step, point.value) for point in found]
+
+
+def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, trained: list[str]) -> None:
+    printed = done(*GRID, "--name", "small")
+    assert printed.startswith("small: 4 points, 8 populations of 2 seeds, 8 still to train\n")
+    assert "going on" not in printed
+    assert trained == POINTS * list(VARIANTS)
+    left = project / "sweeps" / "small"
+    assert len(list(left.glob("*.safetensors"))) == 8
+    others = {path.name for path in left.iterdir() if path.suffix != ".safetensors"}
+    assert others == {"table.csv", "answer.md", "accuracy.png"}
+    answer = (left / "answer.md").read_text(encoding="utf-8")
+    assert printed.endswith(f"{answer}\n")
+    assert "Accuracy on 6 held-out training images" in answer
+    assert "Difference at the two best points, over 2 pairs: " in answer
+    with (left / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    at = [(row["train.lr"], row["train.batch_size"]) for row in rows]
+    assert at == [("0.01", "8"), ("0.01", "10"), ("0.1", "8"), ("0.1", "10")]
+    assert not (project / "results").exists()
+    assert not (project / "runs").exists()
+
+
+def test_every_point_and_variant_is_a_run_with_the_means_of_its_seeds(project: Path) -> None:
+    found = points(project, "small")
+    assert {run.info.status for run in runs(project)} == {"FINISHED"}
+    told = {
+        (run.data.params["train.lr"], run.data.params["train.batch_size"], run.data.params["variant"]) for run in found
+    }
+    assert told == {(lr, size, variant) for lr in ("0.01", "0.1") for size in ("8", "10") for variant in VARIANTS}
+    assert len(found) == 2 * POINTS
+    for run in found:
+        assert run.data.params["train.seeds"] == "0,1"
+        assert run.data.params["data.holdout"] == "6"
+        assert not any(name.startswith("evaluate.") for name in run.data.params)
+        lr, size = run.data.params["train.lr"], run.data.params["train.batch_size"]
+        assert run.info.run_name == f"{run.data.params['variant']} lr={lr} batch_size={size} [small]"
+        assert (run.data.tags["stage"], run.data.tags["variant"]) == ("sweep", run.data.params["variant"])
+        assert run.data.metrics["diverged"] == 0
+    run = found[0]
+    nested = runs(project, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert sorted(child.data.params["seed"] for child in nested) == ["0", "1"]
+    for metric, first, count in (("train/loss", 1, 1), ("validation/loss", 0, 2), ("validation/accuracy", 0, 2)):
+        mean, *seeds = (history(project, one, metric) for one in (run, *nested))
+        assert [step for step, _ in mean] == list(range(first, first + count))
+        assert all([step for step, _ in seed] == [step for step, _ in mean] for seed in seeds)
+        values = np.array([[value for _, value in seed] for seed in seeds])
+        np.testing.assert_allclose([value for _, value in mean], values.mean(axis=0), rtol=1e-12)
+        assert np.isfinite(values).all()
+    for child in nested:
+        shared = {name: value for name, value in child.data.params.items() if name != "seed"}
+        assert shared == run.data.params
+
+
+def test_the_table_has_what_the_runs_have(project: Path) -> None:
+    with (project / "sweeps" / "small" / "table.csv").open(newline="", encoding="utf-8") as file:
+        rows = {(row["train.lr"], row["train.batch_size"]): row for row in csv.DictReader(file)}
+    for run in points(project, "small"):
+        params = run.data.params
+        row = rows[params["train.lr"], params["train.batch_size"]]
+        final = run.data.metrics["validation/accuracy"]
+        assert row[f"{params['variant']}_accuracy"] == f"{final:.4f}"
+
+
+def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
+    (run,) = (run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "summary [small]")
+    assert run.data.params == {"grid.train.lr": "0.01,0.1", "grid.train.batch_size": "8,10"}
+    assert "mlflow.parentRunId" not in run.data.tags
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    files = {file.path for file in client.list_artifacts(run.info.run_id, "results")}
+    assert files == {"results/table.csv", "results/answer.md", "results/accuracy.png"}
+
+
+def test_the_same_command_again_trains_nothing_and_logs_no_point_twice(project: Path, trained: list[str]) -> None:
+    left = project / "sweeps" / "small"
+    before = {path: path.read_bytes() for path in left.iterdir()}
+    logged = {run.info.run_id for run in points(project, "small")}
+    printed = done(*GRID, "--name", "small")
+    assert "0 still to train\n" in printed
+    assert "going on: 8 of 8 populations were done before\n" in printed
+    assert trained == []
+    assert {path: path.read_bytes() for path in left.iterdir()} == before
+    assert {run.info.run_id for run in points(project, "small")} == logged
+    assert len([run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "summary [small]"]) == 1
+
+
+def test_a_point_whose_run_was_lost_is_logged_again(project: Path, trained: list[str]) -> None:
+    lost = points(project, "small")[0]
+    mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db").delete_run(lost.info.run_id)
+    done(*GRID, "--name", "small")
+    assert trained == []
+    found = points(project, "small")
+    assert len(found) == 2 * POINTS
+    (again,) = (run for run in found if run.data.params == lost.data.params)
+    assert again.data.metrics == lost.data.metrics
+
+
+def test_inside_mlflow_run_the_summary_is_the_run_that_was_started(
+    project: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    started = client.create_run("0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", started.info.run_id)
+    done(*GRID, "--name", "small")
+    run = client.get_run(started.info.run_id)
+    assert (run.data.tags["sweep"], run.info.status) == ("small", "FINISHED")
+    assert run.data.params["grid.train.lr"] == "0.01,0.1"
+    assert trained == []
+    assert os.environ["MLFLOW_RUN_ID"] == started.info.run_id
+    assert len(points(project, "small")) == 2 * POINTS
+
+
+def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("--grid", "epochs=1,2", "--name", "stopped", "--lr", "0.3")
+    run = outcome.run
+
+    def stop(population: Population, split: Split, *rest: Any) -> outcome.Outcome:
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return run(population, split, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outcome, "run", stop)
+        result = sweep(*command)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1].startswith("Interrupted. The same command again goes on")
+    left = project / "sweeps" / "stopped"
+    assert [path.suffix for path in left.iterdir()] == 3 * [".safetensors"]
+    printed = done(*command)
+    assert "1 still to train" in printed
+    assert "going on: 3 of 4 populations were done before\n" in printed
+    assert trained == 2 * list(VARIANTS)
+    assert len(points(project, "stopped")) == 4
+    assert (left / "table.csv").is_file()
+
+
+def epochs_until(monkeypatch: pytest.MonkeyPatch, stop: int | None) -> list[int]:
+    """Count the epochs that are trained from now on, and interrupt before one."""
+    seen: list[int] = []
+    run_epoch = loop._Training.run_epoch
+
+    def counted(training: loop._Training) -> None:
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+        run_epoch(training)
+        seen.append(training.epoch)
+
+    monkeypatch.setattr(loop._Training, "run_epoch", counted)
+    monkeypatch.setattr("pipeline.training.checkpoint.SECONDS", 0)
+    return seen
+
+
+def test_a_population_goes_on_from_its_last_epoch(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("--grid", "lr=0.2", "--epochs", "4", "--name", "long")
+    with monkeypatch.context() as patch:
+        epochs_until(patch, 7)
+        assert sweep(*command).exit_code == 130
+    left = project / "sweeps" / "long"
+    assert sorted(path.suffix for path in left.iterdir()) == [".checkpoint", ".safetensors"]
+    with monkeypatch.context() as patch:
+        seen = epochs_until(patch, None)
+        done(*command)
+    assert seen == [4]
+    kept = {path.name: path.read_bytes() for path in left.iterdir()}
+    assert not any(name.endswith(".checkpoint") for name in kept)
+    done(*command[:-1], "undisturbed")
+    assert kept == {path.name: path.read_bytes() for path in (project / "sweeps" / "undisturbed").iterdir()}
+
+
+def test_a_stage_goes_on_from_its_last_epoch(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["train", "batchnorm", "--epochs", "4"]
+    with monkeypatch.context() as patch:
+        epochs_until(patch, 3)
+        assert CliRunner().invoke(main, command).exit_code == 130
+    assert [path.suffix for path in (project / "runs").iterdir()] == [".checkpoint"]
+    with monkeypatch.context() as patch:
+        seen = epochs_until(patch, None)
+        assert CliRunner().invoke(main, command).exit_code == 0
+    assert seen == [4]
+    gone_on = {path.name: path.read_bytes() for path in (project / "runs" / "batchnorm").iterdir()}
+    assert CliRunner().invoke(main, command).exit_code == 0
+    again = {path.name: path.read_bytes() for path in (project / "runs" / "batchnorm").iterdir()}
+    assert {name for name, content in again.items() if content != gone_on[name]} == set()
+    assert [path.name for path in (project / "runs").iterdir()] == ["batchnorm"]
+    shutil.rmtree(project / "runs")
+
+
+def test_a_study_keeps_its_results_in_its_own_folder(project: Path) -> None:
+    study = project / "studies" / "rates"
+    study.mkdir(parents=True)
+    (study / "params.yaml").write_text("grid: {lr: [0.5]}", encoding="utf-8")
+    done("--study", "studies/rates")
+    assert sorted(path.name for path in (study / "results").iterdir()) == ["accuracy.png", "answer.md", "table.csv"]
+    kept = list((project / "sweeps" / "rates").iterdir())
+    assert [path.suffix for path in kept] == 2 * [".safetensors"]
+    assert len(points(project, "rates")) == 2
+
+
+def test_a_point_that_two_sweeps_share_is_a_run_of_both(project: Path) -> None:
+    done("--grid", "lr=0.01", "--name", "subset")
+    assert len(points(project, "subset")) == 2

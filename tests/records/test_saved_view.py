@@ -1,0 +1,18 @@
+"""The saved view of MLflow's pages: what it shows exists under these names in the runs."""
+
+import json
+
+from pipeline.records import saved_view
+
+
+def test_the_view_shows_curves_above_histograms() -> None:
+    named = json.loads(saved_view.variants(["layer1_activation", "layer2_activation"], last_step=5))
+    state = json.loads(named["state"])
+    assert named["name"] == "Variants compared"
+    assert state["searchFilter"] == "tags.stage LIKE 'train@%'"
+    *lines, images = state["compareRunCharts"]
+    assert [line["metricKey"] for line in lines] == ["train/loss", "validation/loss", "validation/accuracy"]
+    assert {line["metricSectionId"] for line in lines} == {"curves"}
+    assert (images["imageKeys"], images["step"]) == (["layer1_activation", "layer2_activation"], 5)
+    assert [section["uuid"] for section in state["compareRunSections"]] == ["curves", images["metricSectionId"]]
+    assert len({card["uuid"] for card in state["compareRunCharts"]}) == 4

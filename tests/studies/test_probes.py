@@ -1,0 +1,226 @@
+"""What studies measure: against the same quantity computed another way, and without a trace in the training."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pipeline.data.dataset import Examples, Split
+from pipeline.network.perceptron import Perceptron
+from pipeline.params import VARIANTS, Params, Variant
+from pipeline.training.loop import fit
+from pipeline.training.population import Population
+from studies.internal_covariate_shift import probe as covariate_shift
+from studies.lab_revisited import probe as lab_view
+from studies.loss_landscape import probe as landscape
+from studies.running_statistics import probe as running_statistics
+from tests.conftest import population, probe_of
+
+SETTINGS = {"hidden": "7,6", "seeds": "3,1", "epochs": "2", "batch_size": "16", "lr": "0.05"}
+NAMES = ["internal_covariate_shift", "lab_revisited", "loss_landscape", "running_statistics"]
+
+Make = Callable[..., Params]
+Images = Callable[..., Examples]
+
+
+@pytest.fixture
+def split(examples: Images) -> Split:
+    return Split(examples(50), examples(40, seed=1), examples(30, seed=2))
+
+
+def trained(described: Population, split: Split) -> Perceptron:
+    """A network in evaluation mode whose weights and statistics are those after training."""
+    network = described.network().eval()
+    network.load_state_dict(fit(described, split.train, lambda _: {}).weights)
+    return network
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("settings", [{}, {"noise": "true", "batchnorm_position": "before_activation"}])
+def test_a_probe_leaves_no_trace_in_the_training(
+    params: Make, split: Split, name: str, variant: Variant, settings: dict[str, str]
+) -> None:
+    described = population(params(**SETTINGS, **settings), variant)
+    watched = fit(described, split.train, lambda _: {}, watch=probe_of(name, 1).watch(described, split))
+    alone = fit(described, split.train, lambda _: {})
+    assert torch.equal(watched.loss, alone.loss)
+    assert all(torch.equal(tensor, alone.weights[key]) for key, tensor in watched.weights.items())
+    assert watched.watched
+    assert all(tensor.shape[:2] == (2, 9) for tensor in watched.watched.values())
+    assert all(bool(tensor.isfinite().all()) for tensor in watched.watched.values())
+
+
+# The loss along the gradient
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_landscape_is_that_of_steps_along_the_gradient(params: Make, split: Split, variant: Variant) -> None:
+    described = population(params(**SETTINGS), variant)
+    network = trained(described, split).double()
+    batch = Examples(split.train.images[:16].double(), split.train.labels[:16])
+    lengths = [0.1, 0.7, 3.0]
+    with torch.no_grad():
+        found = landscape.along_the_gradient(network, batch, lengths)
+    for member in range(2):
+        losses, distances, slopes = [], [], []
+        start, gradient = loss_and_gradient(network, batch, member, 0, None)
+        for length in lengths:
+            loss, moved = loss_and_gradient(network, batch, member, length, gradient)
+            losses.append(loss)
+            distances.append(float((moved - gradient).norm()))
+            slopes.append(distances[-1] / (length * float(gradient.norm())))
+        expected = {
+            "loss": start,
+            "loss_low": min(losses),
+            "loss_high": max(losses),
+            "gradient_low": min(distances),
+            "gradient_high": max(distances),
+            "smoothness": max(slopes),
+        }
+        assert {name: float(values[member]) for name, values in found.items()} == pytest.approx(expected, rel=1e-9)
+
+
+def loss_and_gradient(
+    network: Perceptron, batch: Examples, member: int, length: float, along: Tensor | None
+) -> tuple[float, Tensor]:
+    """Loss and flat gradient of one member in training, `length` down a flat direction, on a copy."""
+    moved = copy.deepcopy(network).train()
+    if along is not None:
+        at = 0
+        for weight in moved.parameters():
+            count = weight[member].numel()
+            weight.data[member] -= length * along[at : at + count].view_as(weight[member])
+            at += count
+    loss = cross_entropy(moved(batch.images)[member], batch.labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item(), torch.cat([weight.grad[member].flatten() for weight in moved.parameters()])  # type: ignore[index]
+
+
+def test_the_landscape_is_of_one_batch_and_of_the_learning_rate(params: Make, split: Split) -> None:
+    described = population(params(**SETTINGS), "plain")
+    network = trained(described, split)
+    with torch.no_grad():
+        found = landscape.probe(described, split)(network)
+        batch = Examples(split.train.images[:16], split.train.labels[:16])
+        expected = landscape.along_the_gradient(network, batch, [0.025, 0.05, 0.1, 0.2])
+    assert all(torch.equal(values, expected[name]) for name, values in found.items())
+
+
+# The statistics of evaluation
+
+
+def test_recomputed_statistics_are_means_over_batches(params: Make, split: Split) -> None:
+    network = trained(population(params(**SETTINGS), "batchnorm"), split).double()
+    images = split.train.images.double()
+    with torch.no_grad():
+        found = running_statistics.statistics(network, [images[:20], images[20:40]])
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    for member in range(2):
+        means, variances = [], []
+        for batch in (images[:20].numpy(), images[20:40].numpy()):
+            first = logistic(batch @ state["linears.0.weight"][member] + state["linears.0.bias"][member])
+            normal = (first - first.mean(0)) / np.sqrt(first.var(0) + 1e-5)
+            hidden = normal * state["norms.0.scale"][member] + state["norms.0.shift"][member]
+            second = logistic(hidden @ state["linears.1.weight"][member] + state["linears.1.bias"][member])
+            means.append((first.mean(0), second.mean(0)))
+            variances.append((first.var(0, ddof=1), second.var(0, ddof=1)))
+        for layer in range(2):
+            np.testing.assert_allclose(found[2 * layer][member], np.mean([m[layer] for m in means], axis=0))
+            np.testing.assert_allclose(found[2 * layer + 1][member], np.mean([v[layer] for v in variances], axis=0))
+
+
+def logistic(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = 1 / (1 + np.exp(-values))
+    return result
+
+
+@pytest.mark.parametrize("position", ["after_activation", "before_activation"])
+def test_accuracies_are_those_of_the_statistics_that_they_name(params: Make, split: Split, position: str) -> None:
+    described = population(params(**SETTINGS, batchnorm_position=position), "batchnorm")
+    network = trained(described, split)
+    images, labels = split.validation.images, split.validation.labels
+    with torch.no_grad():
+        found = running_statistics.probe(described, split)(network)
+        running = network(images)
+        recomputed = running_statistics.statistics(network, list(torch.split(split.train.images[:48], 16)))
+        other = copy.deepcopy(network)
+        for buffer, value in zip(other.norms.buffers(), recomputed, strict=True):
+            buffer.copy_(value)
+        by_recomputed = other(images)
+        by_batch = torch.cat([copy.deepcopy(network).train()(batch) for batch in torch.split(images, 16)], dim=1)
+    for name, logits in (("running", running), ("recomputed", by_recomputed), ("batch", by_batch)):
+        assert torch.equal(found[name], (logits.argmax(2) == labels).double().mean(1)), name
+    lags = [
+        ((old - new).abs() / spread.sqrt())
+        for old, new, spread in zip(list(network.norms.buffers())[::2], recomputed[::2], recomputed[1::2], strict=True)
+    ]
+    torch.testing.assert_close(found["lag_mean"], torch.cat(lags, 1).median(1).values)
+    with torch.no_grad():
+        same = running_statistics.probe(described, split)(other)
+    for name in ("lag_mean", "lag_deviation"):
+        assert float(found[name].min()) > 0
+        torch.testing.assert_close(same[name], torch.zeros(2), atol=1e-5, rtol=0)
+
+
+def test_a_plain_network_has_no_statistics(params: Make, split: Split) -> None:
+    described = population(params(**SETTINGS), "plain")
+    network = trained(described, split)
+    with torch.no_grad():
+        found = running_statistics.probe(described, split)(network)
+    assert sorted(found) == ["batch", "recomputed", "running"]
+    assert torch.equal(found["running"], found["recomputed"])
+
+
+# What enters the activation functions
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_percentiles_are_of_what_enters_the_last_sigmoids(params: Make, split: Split, variant: Variant) -> None:
+    described = population(params(**SETTINGS, batchnorm_position="before_activation"), variant)
+    network = trained(described, split)
+    seen: dict[str, Tensor] = {}
+    with torch.no_grad():
+        found = covariate_shift.probe(described, split)(network)
+        network(split.validation.images, seen.__setitem__)
+    entering = seen["layer2.normalised" if variant == "batchnorm" else "layer2.pre_activation"].numpy()
+    torch.testing.assert_close(torch.from_numpy(entering).sigmoid(), seen["layer2.activation"])
+    expected = np.percentile(entering, [15, 50, 85], axis=1)
+    np.testing.assert_allclose(found["percentiles"], np.moveaxis(expected, 0, -1), rtol=1e-5, atol=1e-6)
+    for at, level in enumerate((15, 50, 85)):
+        assert torch.equal(found[f"unit_{level}"], found["percentiles"][:, 0, at])
+        all_units = np.percentile(entering, level, axis=(1, 2))
+        np.testing.assert_allclose(found[f"all_{level}"], all_units, rtol=1e-5, atol=1e-6)
+
+
+def test_the_labs_picture_is_of_another_network_unless_it_normalises_before(params: Make, split: Split) -> None:
+    images = split.test.images
+    for position in ("after_activation", "before_activation"):
+        described = population(params(**SETTINGS, batchnorm_position=position), "batchnorm")
+        network = trained(described, split)
+        with torch.no_grad():
+            found = lab_view.probe(described, split)(network)
+            first, second = network.linears[:2]
+            as_lab = network.norms[1](second(torch.sigmoid(network.norms[0](first(images)))))
+            trained_so = second(network.norms[0](torch.sigmoid(first(images))))
+        torch.testing.assert_close(found["lab"], as_lab[:, 0])
+        expected = as_lab if position == "before_activation" else trained_so
+        torch.testing.assert_close(found["network"], expected[:, 0])
+        torch.testing.assert_close(found["network_mean"], expected.double().mean((1, 2)))
+        torch.testing.assert_close(found["network_deviation"], expected.double().flatten(1).std(1))
+        torch.testing.assert_close(found["lab_deviation"], as_lab.double().flatten(1).std(1))
+
+
+def test_a_plain_networks_picture_is_the_networks(params: Make, split: Split) -> None:
+    described = population(params(**SETTINGS), "plain")
+    network = trained(described, split)
+    with torch.no_grad():
+        found = lab_view.probe(described, split)(network)
+    assert torch.equal(found["lab"], found["network"])
+    assert math.isfinite(float(found["lab_mean"][0]))

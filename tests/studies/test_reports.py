@@ -1,0 +1,203 @@
+"""What studies say: numbers, verdicts and figures from outcomes made by hand."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.analysis import figures
+from pipeline.params import Params
+from pipeline.sweeps import grid
+from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.report import Findings, Result
+from pipeline.text import as_csv
+from studies.internal_covariate_shift import report as internal_covariate_shift
+from studies.internal_covariate_shift.report import shift
+from studies.lab_revisited import report as lab_revisited
+from studies.loss_landscape import report as loss_landscape
+from studies.position import report as position
+from studies.running_statistics import report as running_statistics
+from tests.conftest import PARAMS
+
+Make = Callable[..., Params]
+Floats = NDArray[np.float64]
+
+
+def outcome(
+    accuracy: Sequence[float], watched: dict[str, Floats] | None = None, test: Sequence[float] | None = None
+) -> Outcome:
+    """Two epochs; 0.1, half of the final accuracy, and the final accuracy per seed; a loss of 1 less the accuracy."""
+    final = np.array(accuracy, float)
+    curve = np.stack([np.full_like(final, 0.1), final / 2, final], axis=1)
+    tested = final if test is None else np.array(test, float)
+    return Outcome(1 - curve[:, 1:], 1 - curve, curve, 1 - tested, tested, np.zeros_like(final), watched or {})
+
+
+def results(spans: dict[str, list[str]], plain: list[Outcome], batchnorm: list[Outcome]) -> list[Result]:
+    points = grid.points(PARAMS, {"seeds": "0,1", "epochs": "2"}, spans)
+    return [Result(point, {"plain": p, "batchnorm": b}) for point, p, b in zip(points, plain, batchnorm, strict=True)]
+
+
+def table(found: Findings, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(as_csv(*found.tables[name]))))
+
+
+def drawn(found: Findings) -> None:
+    """Every figure can be rendered, with labels on every axis, and every table is in the words."""
+    for figure in found.figures.values():
+        assert figures.png(figure, dpi=30).startswith(b"\x89PNG")
+        assert all(axis.get_xlabel() and axis.get_ylabel() and axis.get_title() for axis in figure.axes)
+    words = "\n".join(found.words)
+    for header, rows in found.tables.values():
+        assert all(f"| {' | '.join(row)} |" in words for row in (header, *rows))
+    assert "nan" not in words
+
+
+def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(params: Make) -> None:
+    spans = {
+        "train.lr": ["0.01", "0.1"],
+        "model.activation": ["sigmoid", "relu"],
+        "model.batchnorm_position": ["after_activation", "before_activation"],
+    }
+    plain = [outcome([0.5, 0.5])] * 8
+    held = {("0.1", "sigmoid", "after"): [0.7, 0.7], ("0.01", "sigmoid", "before"): [0.8, 0.8]}
+    tested = {("0.1", "sigmoid", "after"): [0.61, 0.63], ("0.01", "sigmoid", "before"): [0.66, 0.70]}
+    keys = [
+        (lr, f, p.split("_")[0])
+        for lr in spans["train.lr"]
+        for f in ("sigmoid", "relu")
+        for p in spans["model.batchnorm_position"]
+    ]
+    batchnorm = [outcome(held.get(key, [0.3, 0.4]), test=tested.get(key, [0.2, 0.9])) for key in keys]
+    found = position.report(results(spans, plain, batchnorm), params(), 0)
+    sigmoid, relu = table(found, "positions")
+    assert sigmoid["activation"] == "sigmoid"
+    assert (sigmoid["after the activation: best lr"], sigmoid["before the activation: best lr"]) == ("0.1", "0.01")
+    assert sigmoid["before minus after"].startswith("0.0600 [0.0500, 0.0700]")
+    assert sigmoid["verdict"] == "before is better"
+    assert (relu["before minus after"], relu["verdict"]) == ("0.0000 [0.0000, 0.0000]", "no difference is shown")
+    assert len(found.figures["positions"].axes) == 2
+    drawn(found)
+
+
+def test_the_labs_sentences_are_judged_pair_by_pair(params: Make) -> None:
+    spans = {"model.batchnorm_position": ["after_activation", "before_activation"]}
+
+    def seen(mean: float, deviation: float) -> dict[str, Floats]:
+        units = mean + deviation * np.array([-1.0, 0.0, 1.0])
+        stack = np.stack([np.full((2, 3), 99.0), np.stack([units, units + 0.1])], axis=1)
+        ends = {"network_mean": mean, "network_deviation": deviation}
+        return {"lab": stack, "network": stack} | {
+            name: np.array([[99.0, value], [99.0, value + 0.1]]) for name, value in ends.items()
+        }
+
+    plain = [outcome([0.5, 0.6], seen(-8, 2))] * 2
+    batchnorm = [outcome([0.9, 0.95], seen(1, 3)), outcome([0.5, 0.6], seen(-9, 1))]
+    found = lab_revisited.report(results(spans, plain, batchnorm), params(), 150)
+    rows = table(found, "verdicts")
+    after, before = ([row["verdict"] for row in rows[at : at + 7]] for at in (0, 7))
+    assert after == ["holds", "holds", "the opposite holds", "the opposite holds", "holds", "holds", "holds"]
+    none = "no difference is shown"
+    assert before == ["the opposite holds", "the opposite holds", "holds", "holds", none, none, none]
+    assert rows[0]["plain"] == "7.9500"
+    assert rows[0]["batchnorm"] == "1.0500"
+    assert rows[3]["difference"] == "1.0000 [1.0000, 1.0000]"
+    assert rows[6]["difference"].startswith("0.3750 ")
+    assert len(found.figures["activations"].axes) == 6
+    drawn(found)
+
+
+def test_statistics_are_compared_at_the_end_of_every_epoch(params: Make) -> None:
+    running = np.array([[0.1, 0.2, 0.5, 0.6, 0.8], [0.1, 0.2, 0.6, 0.6, 0.9]])
+    kinds = {"running": running, "batch": running + 0.01, "recomputed": running + np.array([0, 0, 0.1, 0, 0])}
+    lags = {name: np.array([[9.0, 5, 4, 2, 1], [9, 5, 4, 2, 1.5]]) for name in ("lag_mean", "lag_deviation")}
+    given = [outcome([0.8, 0.9], kinds | lags)] * 2
+    found = running_statistics.report(results({"lr": ["0.1", "1"]}, given, given), params(epochs="2"), 5)
+    rows = table(found, "statistics")
+    assert [(row["learning rate"], row["epoch"]) for row in rows] == [
+        ("0.1", "1"),
+        ("0.1", "2"),
+        ("1", "1"),
+        ("1", "2"),
+    ]
+    assert (rows[0]["running"], rows[0]["batch"], rows[0]["recomputed"]) == ("0.5500", "0.5600", "0.6500")
+    assert rows[0]["running minus recomputed"] == "-0.1000 [-0.1000, -0.1000]"
+    assert rows[0]["verdict"] == "recomputed ones are better"
+    assert (rows[1]["running minus recomputed"], rows[1]["verdict"]) == (
+        "0.0000 [0.0000, 0.0000]",
+        "no difference is shown",
+    )
+    assert rows[1]["lag of the means"] == "1.2500"
+    drawn(found)
+    assert found.figures["statistics"].axes[0].lines[0].get_xdata()[-1] == 20  # type: ignore[index]
+
+
+def test_the_landscape_is_compared_by_ratios_of_geometric_means(params: Make) -> None:
+    def seen(factor: float) -> dict[str, Floats]:
+        low = np.array([[9.0, 1, 1], [9, 1, 1]])
+        high = low + factor * np.array([[9.0, 1, 4], [9, 2, 8]])
+        names = ("loss", "loss_low", "gradient_low")
+        return dict.fromkeys(names, low) | {
+            "loss_high": high,
+            "gradient_high": factor * high,
+            "smoothness": factor * low,
+        }
+
+    spans = {"train.lr": ["0.1"], "model.noise": ["false", "true"]}
+    plain = [outcome([0.5, 0.6], seen(2)), outcome([0.4, 0.4], seen(2))]
+    batchnorm = [outcome([0.9, 0.9], seen(1)), outcome([0.7, 0.7], seen(2))]
+    found = loss_landscape.report(results(spans, plain, batchnorm), params(), 5)
+    rows = table(found, "landscape")
+    assert [row["measure"] for row in rows[:3]] == [
+        "range of the loss",
+        "change of the gradient",
+        "effective smoothness",
+    ]
+    assert rows[0]["batchnorm"] == f"{math.exp(np.mean([math.log(2), math.log(4)])):.4f}"  # √(1·4) and √(2·8)
+    assert (rows[0]["batchnorm / plain"], rows[0]["verdict"]) == ("0.500 [0.500, 0.500]", "smaller")
+    assert (rows[2]["plain"], rows[2]["batchnorm"]) == ("2.0000", "1.0000")
+    assert [row["verdict"] for row in rows[3:]] == 3 * ["no difference is shown"]
+    noise = table(found, "noise")
+    assert [(row["first"], row["second"]) for row in noise] == [
+        ("0.7000", "0.5500"),
+        ("0.7000", "0.9000"),
+        ("0.4000", "0.5500"),
+    ]
+    assert [row["verdict"] for row in noise] == ["higher", "lower", "lower"]
+    drawn(found)
+
+
+def test_the_shift_is_travel_over_width() -> None:
+    # Two units, three measurements: medians travel 1 + 2 and 0 + 1; widths after each step are 2, 2 and 1, 3.
+    middle = np.array([[[0.0, 5.0], [1.0, 5.0], [3.0, 4.0]]])
+    width = np.array([[[7.0, 7.0], [2.0, 1.0], [2.0, 3.0]]])
+    percentiles = np.stack([middle - width / 4, middle, middle + 3 * width / 4], axis=-1)
+    assert shift(outcome([0.5], {"percentiles": percentiles})) == pytest.approx([4 / 8])
+
+
+def test_shifts_and_accuracies_are_compared(params: Make) -> None:
+    def seen(scale: float) -> dict[str, Floats]:
+        middle = scale * np.array([0.0, 1.0, 3.0]).reshape(1, 3, 1) * np.ones((2, 3, 4))
+        percentiles = np.stack([middle - 1, middle, middle + 1], axis=-1)
+        named = {
+            f"{view}_{level}": percentiles[:, :, 0, at]
+            for view in ("unit", "all")
+            for at, level in enumerate((15, 50, 85))
+        }
+        return {"percentiles": percentiles, **named}
+
+    spans = {"train.lr": ["0.1", "1"], "model.initial_deviation": ["0.1"]}
+    plain = [outcome([0.5, 0.6], seen(1))] * 2
+    batchnorm = [outcome([0.9, 0.9], seen(0.5)), outcome([0.5, 0.6], seen(1))]
+    found = internal_covariate_shift.report(results(spans, plain, batchnorm), params(), 500)
+    rows = table(found, "shift")
+    assert (rows[0]["plain"], rows[0]["batchnorm"], rows[0]["verdict"]) == ("0.7500", "0.3750", "smaller")
+    assert (rows[1]["measure"], rows[1]["verdict"]) == ("final test accuracy", "larger")
+    assert [row["verdict"] for row in rows[2:]] == 2 * ["no difference is shown"]
+    assert found.figures["accuracy_over_steps"].axes[0].lines[0].get_xdata()[-1] == 1000  # type: ignore[index]
+    assert len(found.figures["percentiles"].axes) == 8
+    drawn(found)

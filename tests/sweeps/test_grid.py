@@ -1,0 +1,201 @@
+"""Grids: the values that a text spans, the points of several keys, and the one line that a bad one gets."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.params import load
+from pipeline.sweeps import grid
+from tests.conftest import PARAMS
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0.01", ["0.01"]),
+        ("0.001,0.01,0.1", ["0.001", "0.01", "0.1"]),
+        ("0.1, 0.2", ["0.1", "0.2"]),
+        ("60,2000", ["60", "2000"]),
+        ("sigmoid,relu", ["sigmoid", "relu"]),
+        ("[5],[6,7]", ["[5]", "[6, 7]"]),
+        ("log(1e-3,1,4)", ["0.001", "0.01", "0.1", "1"]),
+        ("log(1,1e-2,3)", ["1", "0.1", "0.01"]),
+        ("log(1e-4,1e-2,5)", ["0.0001", "0.000316228", "0.001", "0.00316228", "0.01"]),
+        ("log(2,32,5)", ["2", "4", "8", "16", "32"]),
+        ("lin(0,1,5)", ["0", "0.25", "0.5", "0.75", "1"]),
+        ("lin(-1,1,3)", ["-1", "0", "1"]),
+        ("lin(60,2000,2)", ["60", "2000"]),
+        ("lin(0.3,0.9,1)", ["0.3"]),
+        ("log( 1 , 100 , 3 )", ["1", "10", "100"]),
+    ],
+)
+def test_values(text: str, values: list[str]) -> None:
+    assert grid.read([f"train.lr={text}"]) == {"train.lr": values}
+
+
+def test_every_value_is_one_that_the_params_file_takes() -> None:
+    read = grid.read(["hidden=[5],[6,7]", "lr=log(1e-4,1,3)", "batch_size=60,2000", "optimizer=sgd"])
+    found = [point.params for point in grid.points(PARAMS, {}, read)]
+    assert {params.model.hidden for params in found} == {(5,), (6, 7)}
+    assert sorted({params.train.lr for params in found}) == [1e-4, 1e-2, 1]
+    assert {params.train.batch_size for params in found} == {60, 2000}
+    assert {params.train.optimizer for params in found} == {"sgd"}
+
+
+def test_equals_signs_after_the_first_belong_to_the_values() -> None:
+    assert grid.read(["a=b=c"]) == {"a": ["b=c"]}
+
+
+NOT_A_RANGE = "not a range; log(FIRST,LAST,COUNT) has positive ends, lin(…) any, and COUNT is 1 to 10,000"
+
+
+@pytest.mark.parametrize(
+    ("specifications", "words"),
+    [
+        ([], "grid: no key to vary; give --grid KEY=VALUES, such as --grid train.lr=0.01,0.1"),
+        (["train.lr"], "grid 'train.lr': expected KEY=VALUES, such as train.lr=0.01,0.1"),
+        (["=0.1"], "grid '=0.1': expected KEY=VALUES, such as train.lr=0.01,0.1"),
+        (["lr="], "grid lr=: a value is empty"),
+        (["lr=0.1,null"], "grid lr=0.1,null: a value is empty"),
+        (["lr=,"], "grid lr: cannot be read: "),
+        (["lr=1,,2"], "grid lr: cannot be read: "),
+        (["hidden=[5"], "grid hidden: cannot be read: "),
+        (["hidden=5]"], "grid hidden: cannot be read: "),
+        (["lr=" + "9" * 5000], "grid lr: cannot be read: "),
+        (["lr=2001-99-99"], "grid lr: cannot be read: month must be in 1..12"),
+        (["lr=0.1", "lr=0.2"], "grid lr: given twice"),
+        (["lr=log(a,1,3)"], f"grid lr=log(a,1,3): {NOT_A_RANGE}"),
+        (["lr=lin(1,b,3)"], f"grid lr=lin(1,b,3): {NOT_A_RANGE}"),
+        (["lr=log(1,2,c)"], f"grid lr=log(1,2,c): {NOT_A_RANGE}"),
+        (["lr=log(1,2,0)"], f"grid lr=log(1,2,0): {NOT_A_RANGE}"),
+        (["lr=lin(1,2,-3)"], f"grid lr=lin(1,2,-3): {NOT_A_RANGE}"),
+        (["lr=lin(1,2,2.5)"], f"grid lr=lin(1,2,2.5): {NOT_A_RANGE}"),
+        (["lr=log(0,1,3)"], f"grid lr=log(0,1,3): {NOT_A_RANGE}"),
+        (["lr=log(1,-1,3)"], f"grid lr=log(1,-1,3): {NOT_A_RANGE}"),
+        (["lr=lin(nan,1,3)"], f"grid lr=lin(nan,1,3): {NOT_A_RANGE}"),
+        (["lr=lin(0,inf,3)"], f"grid lr=lin(0,inf,3): {NOT_A_RANGE}"),
+        (["lr=log(1,2)"], f"grid lr=log(1,2): {NOT_A_RANGE}"),
+        (["lr=log(1,2,3"], f"grid lr=log(1,2,3: {NOT_A_RANGE}"),
+        (["lr=log(1,2,3),4"], f"grid lr=log(1,2,3),4: {NOT_A_RANGE}"),
+    ],
+    ids=lambda given: " ".join(given)[:30] if isinstance(given, list) else "",
+)
+def test_a_bad_form_is_one_line(specifications: list[str], words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        grid.read(specifications)
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("text", ["[" * 2000, "!!bool x", "lin(-1.7e308,1.7e308,3)"], ids=["deep", "tag", "overflow"])
+def test_what_cannot_be_built_is_one_line(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        grid.read([f"lr={text}"])
+    assert "\n" not in str(caught.value)
+
+
+SHARED = "all points share the images, the seeds, the processor and how they are evaluated"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("speed", "9", "grid speed: not a parameter; choose from data.dataset, "),
+        ("train", "9", "grid train: not a parameter; choose from data.dataset, "),
+        ("model.lr", "0.1", "grid model.lr: not a parameter; choose from data.dataset, "),
+        ("data.dataset", "kmnist", f"grid data.dataset: {SHARED}"),
+        ("holdout", "10", f"grid data.holdout: {SHARED}"),
+        ("data.directory", "x", f"grid data.directory: {SHARED}"),
+        ("seeds", "[1]", f"grid train.seeds: {SHARED}"),
+        ("train.seeds", "[1]", f"grid train.seeds: {SHARED}"),
+        ("threads", "1", f"grid train.threads: {SHARED}"),
+        ("device", "cpu", f"grid train.device: {SHARED}"),
+        ("evaluate.confidence", "0.9", f"grid evaluate.confidence: {SHARED}"),
+        ("resamples", "100", f"grid evaluate.resamples: {SHARED}"),
+        ("digit", "1", f"grid evaluate.digit: {SHARED}"),
+        ("lr", "-1", "params.yaml: train.lr = -1: should be greater than 0"),
+        ("lr", "fast", "params.yaml: train.lr = 'fast': should be a valid number"),
+        ("activation", "gelu", "params.yaml: model.activation = 'gelu': should be 'sigmoid', 'tanh' or 'relu'"),
+        ("batch_size", "1.5", "params.yaml: train.batch_size = 1.5: "),
+        ("hidden", "[5, 0]", "params.yaml: model.hidden.1 = 0: "),
+    ],
+)
+def test_a_key_or_value_that_is_not_allowed_is_one_line(key: str, value: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        grid.points(PARAMS, {}, {"epochs": ["1", "2"], key: [value]})
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_bad_value_among_good_ones_is_found() -> None:
+    with pytest.raises(UserError, match=r"^params\.yaml: train\.momentum = 1: should be less than 1$"):
+        grid.points(PARAMS, {}, {"momentum": ["0", "0.5", "1"], "lr": ["0.1", "0.2"]})
+
+
+def test_a_key_that_two_sections_have_is_ambiguous() -> None:
+    with pytest.raises(UserError, match=r"^grid lr: ambiguous; choose from model\.lr, train\.lr$"):
+        grid._full("lr", {"model.lr": 1, "train.lr": 2})
+
+
+def test_a_key_under_both_its_names_is_given_twice() -> None:
+    with pytest.raises(UserError, match=r"given twice"):
+        grid.points(PARAMS, {}, grid.read(["lr=0.1", "train.lr=0.2"]))
+
+
+def test_points_are_the_product_with_the_last_key_fastest() -> None:
+    spans = {"lr": ["0.1", "0.2"], "model.hidden": ["[5]", "[6, 7]", "8"], "optimizer": ["adam", "sgd"]}
+    found = grid.points(PARAMS, {}, spans)
+    assert len(found) == 2 * 3 * 2
+    assert [tuple(point.values.values()) for point in found] == list(itertools.product(*spans.values()))
+    assert {tuple(point.values) for point in found} == {("train.lr", "model.hidden", "train.optimizer")}
+    assert found[1].values == {"train.lr": "0.1", "model.hidden": "[5]", "train.optimizer": "sgd"}
+    for point in found:
+        assert point.params.train.lr == float(point.values["train.lr"])
+        assert point.params.train.optimizer == point.values["train.optimizer"]
+        units = re.findall(r"\d+", point.values["model.hidden"])
+        assert list(map(str, point.params.model.hidden)) == units
+
+
+def test_a_point_has_every_other_parameter_from_the_file_and_the_overrides() -> None:
+    (point,) = grid.points(PARAMS, {"epochs": "3", "lr": "0.7"}, {"train.lr": ["0.2"]})
+    assert point.params == load(PARAMS, {"epochs": "3", "lr": "0.2"})
+
+
+def test_a_name_has_the_keys_and_tells_values_apart() -> None:
+    spans = {"train.lr": ["0.1", "0.2"], "model.hidden": ["[5]"]}
+    assert re.fullmatch(r"lr-hidden-[0-9a-f]{6}", grid.name(spans, {}))
+    others = [
+        {"train.lr": ["0.1", "0.3"], "model.hidden": ["[5]"]},
+        {"train.lr": ["0.2", "0.1"], "model.hidden": ["[5]"]},
+        {"train.lr": ["0.1"], "model.hidden": ["[5]"]},
+        {"train.lr": ["0.1", "0.2"]},
+        {"train.epochs": ["1"]},
+    ]
+    assert len({grid.name(one, {}) for one in (spans, *others)}) == 6
+    assert grid.name(spans, {"epochs": "3"}) != grid.name(spans, {})
+
+
+def test_a_name_is_the_same_in_every_process() -> None:
+    assert grid.name(dict(grid.read(["train.lr=0.01,0.1"])), {}) == "lr-28450f"
+
+
+def test_the_file_is_read_once_for_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = Path.read_text, list[Path]()
+
+    def counted(path: Path, encoding: str) -> str:
+        seen.append(path)
+        return read(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    assert len(grid.points(PARAMS, {}, {"lr": ["0.1", "0.2"]}, {"lr": ["0.3"]})) == 3
+    assert seen == [PARAMS]
+
+
+def test_points_do_not_inherit_one_anothers_values() -> None:
+    first, second = grid.points(PARAMS, {"epochs": "3"}, {"hidden": ["[5]", "[6, 7]"]})
+    assert (first.params.model.hidden, second.params.model.hidden) == ((5,), (6, 7))
+    assert grid.points(PARAMS, {}, {"lr": ["0.2"]})[0].params == load(PARAMS, {"lr": "0.2"})

@@ -1,0 +1,385 @@
+"""Sweeps on a Ray cluster of three nodes on this machine: the numbers of the local sweep, whatever dies or stops.
+
+One cluster serves all tests; the first one that trains costs it a node.
+"""
+
+import contextlib
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+import torch
+from mlflow.entities import Run
+from ray.cluster_utils import Cluster
+
+from pipeline.data.dataset import Examples, Split
+from pipeline.errors import UserError
+from pipeline.params import VARIANTS, load
+from pipeline.records import sweeps as sweep_records
+from pipeline.sweeps import outcome, ray_cluster
+from pipeline.sweeps.probe import Probe
+from pipeline.training.population import Population
+from tests.commands.test_sweep import enter, make, points, sweep
+from tests.conftest import PARAMS, ROOT, probe_of
+
+pytestmark = pytest.mark.filterwarnings("default")  # those of Ray, MLflow and SQLAlchemy are their own
+
+LONG = ("--epochs", "150")  # of tiny networks: half a second
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """Undo what reading the images sets for the whole process."""
+    yield
+    torch.set_flush_denormal(False)
+
+
+# Without a cluster
+
+
+@pytest.mark.parametrize("holdout", [0, 6])
+def test_the_split_arrives_as_it_was_without_a_copy(examples: Callable[..., Examples], holdout: int) -> None:
+    train, test = examples(30), examples(12, seed=1)
+    split = Split(train, examples(holdout, seed=2) if holdout else test, test)
+    arrays = ray_cluster._arrays(split)
+    for pixels, labels in arrays:
+        pixels.flags.writeable = labels.flags.writeable = False  # as Ray hands them over
+    back = ray_cluster._split(arrays, torch.device("cpu"))
+    for one, other in ((back.train, train), (back.validation, split.validation), (back.test, test)):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+        assert one.images.data_ptr() == other.images.data_ptr()
+    assert (arrays[1] is arrays[2]) == (holdout == 0)
+
+
+@pytest.mark.parametrize("probe", [None, probe_of("loss_landscape", 5)])
+def test_a_worker_gives_what_this_process_gives_and_reports_now_and_then(
+    examples: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch, probe: Probe | None
+) -> None:
+    params = load(PARAMS, {"hidden": "5", "seeds": "0,1", "epochs": "6", "batch_size": "8", "device": "cpu"})
+    split = Split(examples(30), examples(6, seed=1), examples(12, seed=2))
+    population = Population("batchnorm", params.model, params.train, params.train.seeds)
+    seconds = iter(range(100))
+    monkeypatch.setattr("pipeline.sweeps.ray_cluster.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("ray.get", lambda _: pytest.fail("Ray gives the processor of a worker that waits to another"))
+    told: list[tuple[str, int]] = []
+
+    class Tell:
+        @staticmethod
+        def remote(digest: str, epochs: int) -> None:
+            told.append((digest, epochs))
+
+    class Reports:
+        tell = Tell()
+
+    reports: Any = Reports()
+    found = ray_cluster._population(population, probe, ray_cluster._arrays(split), "cpu", 1, reports, "it")
+    expected = outcome.run(population, split, probe)
+    for name in outcome.CURVES:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    assert found.watched.keys() == expected.watched.keys()
+    for name in found.watched:
+        np.testing.assert_array_equal(found.watched[name], expected.watched[name], err_msg=name)
+    # A look at the clock is a second here, and a report takes one itself; an epoch of all is 2 of members.
+    assert told == [("it", 4), ("it", 8), ("it", 12)]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("somewhere", "should be auto, local, ray://HOST:PORT or HOST:PORT"),
+        ("http://127.0.0.1:80", "should be auto, local, ray://HOST:PORT or HOST:PORT"),
+        ("127.0.0.1:99999", "should be auto, local, ray://HOST:PORT or HOST:PORT"),
+        ("ray://127.0.0.1:{port}", "cannot be reached: Connection refused"),
+        ("127.0.0.1:{port}", "cannot be reached: Connection refused"),
+    ],
+)
+def test_a_bad_address_is_one_line(address: str, words: str) -> None:
+    assert re.fullmatch(words_of(address := address.format(port=free_port()), words), refusal(address))
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_what_answers_and_is_not_ray_is_one_line(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setattr(ray_cluster, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.2", 0)) as silent:  # Ray makes another address of 127.0.0.1
+        address = f"{scheme}127.0.0.2:{silent.getsockname()[1]}"
+        assert re.fullmatch(words_of(address, "what answers there is not Ray"), refusal(address))
+
+
+def words_of(address: str, words: str) -> str:
+    return rf"--ray {address}( \(\S+\))?: {words}"
+
+
+def refusal(address: str) -> str:
+    """Why an address is refused, by this project and not by Ray, which takes minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is asked"))
+        with pytest.raises(UserError) as caught, ray_cluster.connect(address, load(PARAMS).train):
+            pass
+    return str(caught.value)
+
+
+def test_sigterm_while_ray_starts_ends_as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.init", lambda *_, **__: sys.exit(1))  # as Ray's own handler does
+    with pytest.raises(SystemExit) as caught, ray_cluster.connect("local", load(PARAMS).train):
+        pass
+    assert caught.value.code == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionError("Could not find any instance. Please specify one."), "Could not find any instance"),
+        (ConnectionAbortedError("Failed:\nTraceback:\n  a line\nRuntimeError: No server.\n See x"), "No server"),
+        (RuntimeError("Version mismatch:\n  2.59 here\n  2.60 there"), "Version mismatch: 2.59 here 2.60 there"),
+    ],
+)
+def test_errors_of_ray_are_one_line(error: Exception, words: str) -> None:
+    assert ray_cluster._words(error) == words
+
+
+def test_without_ray_the_option_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path)
+    enter(tmp_path, monkeypatch)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    result = sweep("--grid", "lr=0.1", "--ray", "local")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "Error: --ray needs Ray: pip install -r requirements-ray.txt\n"
+
+
+# With one
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
+
+
+class Nodes:
+    """A head, which trains nothing, and two nodes of 1 and 2 processors."""
+
+    def __init__(self) -> None:
+        self.client = f"ray://127.0.0.2:{(port := free_port())}"
+        own = {"node_ip_address": "127.0.0.2"}
+        head = {"num_cpus": 0, "include_dashboard": False, "ray_client_server_port": port, **own}
+        head["_system_config"] = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.steady, self.doomed = (self.cluster.add_node(wait=False, num_cpus=count, **own) for count in (1, 2))
+        self.cluster.wait_for_nodes()
+        self.address: str = self.cluster.address
+
+    def lose(self) -> None:
+        """Kill the greater node while it trains."""
+        self._lose(self.doomed)
+
+    def lose_the_rest(self) -> None:
+        """Kill the other one, too."""
+        self._lose(self.steady)
+
+    def _lose(self, node: Any) -> None:
+        (raylet,) = node.all_processes["raylet"]
+        until = time.monotonic() + 30
+        while not training(psutil.Process(raylet.process.pid).children()):
+            assert time.monotonic() < until, "the node that is to die has nothing to do"
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+def training(processes: Iterable[psutil.Process]) -> bool:
+    """Whether one of the processes is a worker that trains."""
+    titles = []
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            titles += process.cmdline()[:1]
+    return any(title.startswith("ray::_population") for title in titles)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # nothing but this machine's own processes can reach it
+        patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # https://github.com/ray-project/ray/issues/63202
+        made = Nodes()
+        yield made
+        made.cluster.shutdown()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    make(tmp_path)
+    enter(tmp_path, monkeypatch)
+    yield tmp_path
+    mlflow.set_tracking_uri("")
+
+
+@pytest.fixture
+def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+    """Have something done when an outcome is about to be logged: that many from now on."""
+    log = sweep_records.log_point
+
+    def plan(count: int, act: Callable[[], None]) -> None:
+        logged = []
+
+        def counted(name: str, task: Any, outcome: Any) -> None:
+            logged.append(task.digest)
+            if len(logged) == count:
+                act()
+            log(name, task, outcome)
+
+        monkeypatch.setattr(sweep_records, "log_point", counted)
+
+    return plan
+
+
+@pytest.fixture
+def unlogged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Have nothing logged from now on, which takes longer than the trainings."""
+
+    def plan() -> None:
+        for name in ("log_point", "log_sweep"):
+            monkeypatch.setattr(sweep_records, name, lambda *_, **__: None)
+
+    return plan
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> list["Bar"]:
+    """The progress bars that are shown from now on."""
+    shown: list[Bar] = []
+
+    def show(**options: Any) -> Bar:
+        shown.append(Bar(options["total"], options["initial"]))
+        return shown[-1]
+
+    monkeypatch.setattr("pipeline.sweeps.run.tqdm", show)
+    return shown
+
+
+class Bar:
+    def __init__(self, total: int, initial: int) -> None:
+        self.total = total
+        self.steps = [initial]
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        pass
+
+    def update(self, epochs: int) -> None:
+        self.steps.append(epochs)
+
+
+def done(*arguments: str) -> str:
+    result = sweep(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def kept(name: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("sweeps", name).iterdir()}
+
+
+def logged(project: Path, name: str) -> list[tuple[str, str]]:
+    """Learning rate and variant of every point's run."""
+    found: list[Run] = points(project, name)
+    return sorted((run.data.params["train.lr"], run.data.params["variant"]) for run in found)
+
+
+def test_a_node_dies_and_the_sweep_is_the_local_one(
+    project: Path,
+    nodes: Nodes,
+    after: Callable[[int, Callable[[], None]], None],
+    unlogged: Callable[[], None],
+    bars: list[Bar],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    study = Path("studies", "rates")
+    study.mkdir(parents=True)
+    text = "grid: {lr: [0.01, 0.1, 0.2, 1]}\nprobe_every: 100"
+    (study / "probe.py").write_bytes((ROOT / "studies" / "loss_landscape" / "probe.py").read_bytes())
+    (study / "params.yaml").write_text(text, encoding="utf-8")
+    command = ("--study", str(study), *LONG)
+    after(1, nodes.lose)
+    printed = done(*command, "--name", "far", "--ray", nodes.address)
+    unlogged()
+    assert "far: 4 points, 8 populations of 2 seeds, 8 still to train, 3 at the same time\n" in printed
+    assert capfd.readouterr().err.replace("\n", "").split("INFO mlflow")[0].strip("0123456789/: ") == ""
+    assert done(*command, "--name", "near").startswith("near: 4 points, 8 populations of 2 seeds, 8 still to train\n")
+    assert kept("far") == kept("near")
+    assert len(kept("far")) == 8
+    kept_one = outcome.read(next(Path("sweeps", "far").iterdir()))
+    assert kept_one
+    assert kept_one.watched
+    everything = [(lr, variant) for lr in ("0.01", "0.1", "0.2", "1.0") for variant in sorted(VARIANTS)]
+    assert logged(project, "far") == everything
+    far, near = bars
+    assert far.total == near.total == sum(far.steps) == sum(near.steps) == 8 * 2 * 150
+    assert min(far.steps) >= 0
+
+
+def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
+    project: Path,
+    nodes: Nodes,
+    after: Callable[[int, Callable[[], None]], None],
+    unlogged: Callable[[], None],
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    command = ("--grid", "lr=0.01,0.1,0.2", *LONG)
+    refused = sweep(*command, "--threads", "64", "--ray", nodes.address)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"Error: --ray {nodes.address}: a population takes 64 CPUs, which no node")
+    assert not Path("sweeps").exists()
+    after(1, stop)
+    assert sweep(*command, "--name", "both").exit_code == 130
+    after(3, stop)  # the one that was kept is handed over again
+    result = sweep(*command, "--name", "both", "--ray", nodes.client)
+    assert result.exit_code == 130
+    assert "5 still to train, " in result.stdout
+    assert "going on: 1 of 6 populations were done before\n" in result.stdout
+    until = time.monotonic() + 10
+    while training(psutil.process_iter()):
+        assert time.monotonic() < until, "what was begun on the cluster still runs"
+    some = kept("both")
+    assert len(some) == 3
+    after(7, stop)
+    printed = done(*command, "--name", "both")
+    assert "3 still to train\n" in printed
+    unlogged()
+    done(*command, "--name", "whole")
+    whole = kept("whole")
+    assert kept("both") == whole
+    assert some.items() <= whole.items()
+    assert logged(project, "both") == [(lr, variant) for lr in ("0.01", "0.1", "0.2") for variant in sorted(VARIANTS)]
+
+
+def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
+    project: Path, nodes: Nodes, after: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster, "ABANDONED", 1.0)
+    after(1, nodes.lose_the_rest)
+    result = sweep("--grid", "lr=0.01,0.1", *LONG, "--name", "left", "--ray", nodes.address)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: --ray {nodes.address}: all nodes that could train are gone; "
+        "what came back is kept, and the same command goes on"
+    )
+    some = kept("left")
+    assert len(logged(project, "left")) == len(some) > 0
+    assert f"{4 - len(some)} still to train\n" in done("--grid", "lr=0.01,0.1", *LONG, "--name", "left")
+    assert some.items() <= kept("left").items()
+    assert len(logged(project, "left")) == 4

@@ -1,0 +1,509 @@
+"""A sweep: its stage, which goes on where it stopped; its table and words; its figure."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+
+from pipeline.analysis import figures
+from pipeline.analysis.statistics import Interval
+from pipeline.data import published
+from pipeline.data.dataset import Split
+from pipeline.errors import UserError
+from pipeline.params import VARIANTS, Evaluate, Params, Variant
+from pipeline.sweeps import grid, outcome, panels
+from pipeline.sweeps import report as sweep
+from pipeline.sweeps import run as stage
+from pipeline.sweeps.grid import Point
+from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.report import Result
+from pipeline.training.population import Population
+from tests.conftest import PARAMS
+
+SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}
+SPANS = {"train.lr": ["0.01", "0.1"], "model.hidden": ["[4]", "[5, 3]"]}
+
+Make = Callable[..., Params]
+
+
+# The stage
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """Undo what reading the images sets for the whole process."""
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def points() -> list[Point]:
+    return grid.points(PARAMS, SETTINGS, SPANS)
+
+
+@pytest.fixture
+def images(idx_folder: Callable[..., Path]) -> Path:
+    return idx_folder()
+
+
+@pytest.fixture
+def split(params: Make, points: list[Point], images: Path) -> Split:
+    return stage.read(params(**SETTINGS), points, images)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Population]:
+    """The populations that are trained from now on."""
+    seen: list[Population] = []
+    run = outcome.run
+
+    def counted(population: Population, split: Split, *rest: Any) -> Outcome:
+        seen.append(population)
+        return run(population, split, *rest)
+
+    monkeypatch.setattr(outcome, "run", counted)
+    return seen
+
+
+def forget(_: stage.Task, outcome: Outcome) -> None:
+    """Keep nothing."""
+
+
+def same(one: Sequence[Result], other: Sequence[Result]) -> None:
+    assert [result.point for result in one] == [result.point for result in other]
+    for a, b in zip(one, other, strict=True):
+        assert a.outcomes.keys() == b.outcomes.keys() == set(VARIANTS)
+        for variant in VARIANTS:
+            for name in outcome.CURVES:
+                x, y = (getattr(result.outcomes[variant], name) for result in (a, b))
+                np.testing.assert_array_equal(x, y, err_msg=name)
+
+
+def test_the_plan_is_point_by_point_one_population_of_each_variant(
+    points: list[Point], images: Path, tmp_path: Path
+) -> None:
+    tasks = stage.plan(points, images, tmp_path / "kept")
+    assert [(task.point, task.variant) for task in tasks] == [(p, v) for p in points for v in VARIANTS]
+    for task in tasks:
+        at = task.point.params
+        assert task.population == Population(task.variant, at.model, at.train, (0, 1))
+        assert task.digest == outcome.digest(task.population, 0, published.digest(images))
+        assert task.file == tmp_path / "kept" / f"{task.digest}.safetensors"
+    assert len({task.digest for task in tasks}) == 8
+    assert not (tmp_path / "kept").exists()
+
+
+def test_other_images_are_other_tasks(points: list[Point], idx_folder: Callable[..., Path], tmp_path: Path) -> None:
+    before = {task.digest for task in stage.plan(points, idx_folder(), tmp_path)}
+    assert before.isdisjoint(task.digest for task in stage.plan(points, idx_folder(seed=1), tmp_path))
+
+
+def test_a_run_trains_everything_once_and_the_next_one_nothing(
+    points: list[Point], images: Path, split: Split, tmp_path: Path, trained: list[Population]
+) -> None:
+    tasks = stage.plan(points, images, tmp_path / "kept")
+    kept: list[tuple[str, Outcome]] = []
+    first = list(stage.run(tasks, split, lambda task, outcome: kept.append((task.digest, outcome))))
+    assert trained == [task.population for task in tasks]
+    assert [digest for digest, _ in kept] == [task.digest for task in tasks]
+    assert [outcome for _, outcome in kept] == [result.outcomes[v] for result in first for v in VARIANTS]
+    assert [result.point for result in first] == points
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"{task.digest}.safetensors" for task in tasks}
+    trained.clear()
+    kept.clear()
+    same(list(stage.run(tasks, split, lambda task, outcome: kept.append((task.digest, outcome)))), first)
+    assert trained == []
+    assert [digest for digest, _ in kept] == [task.digest for task in tasks]
+
+
+def test_a_result_is_what_training_its_population_gives(
+    points: list[Point], images: Path, split: Split, tmp_path: Path
+) -> None:
+    tasks = stage.plan(points, images, tmp_path / "kept")
+    found = list(stage.run(tasks, split, forget))
+    alone = outcome.run(tasks[5].population, split)
+    np.testing.assert_array_equal(found[2].outcomes["batchnorm"].validation_loss, alone.validation_loss)
+    assert found[2].point.values == {"train.lr": "0.1", "model.hidden": "[4]"}
+
+
+@pytest.mark.parametrize("stopped_after", [1, 4, 7])
+def test_an_interrupted_run_is_completed_by_the_next(
+    points: list[Point],
+    images: Path,
+    split: Split,
+    tmp_path: Path,
+    trained: list[Population],
+    capsys: pytest.CaptureFixture[str],
+    stopped_after: int,
+) -> None:
+    whole = list(stage.run(stage.plan(points, images, tmp_path / "whole"), split, forget))
+    assert "going on" not in capsys.readouterr().out
+    tasks = stage.plan(points, images, tmp_path / "kept")
+    trained.clear()
+
+    def stop(*_: object) -> None:
+        if len(trained) == stopped_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(stage.run(tasks, split, stop))
+    assert len(list((tmp_path / "kept").iterdir())) == stopped_after
+    found = list(stage.run(tasks, split, forget))
+    assert trained == [task.population for task in tasks]
+    assert capsys.readouterr().out == f"going on: {stopped_after} of 8 populations were done before\n"
+    same(found, whole)
+
+
+def test_a_damaged_file_is_trained_again(
+    points: list[Point], images: Path, split: Split, tmp_path: Path, trained: list[Population]
+) -> None:
+    tasks = stage.plan(points, images, tmp_path / "kept")
+    first = list(stage.run(tasks, split, forget))
+    tasks[3].file.write_bytes(b"half")
+    trained.clear()
+    same(list(stage.run(tasks, split, forget)), first)
+    assert trained == [tasks[3].population]
+
+
+def test_a_grid_that_grew_trains_what_is_new(
+    points: list[Point], images: Path, split: Split, tmp_path: Path, trained: list[Population]
+) -> None:
+    list(stage.run(stage.plan(points[:1], images, tmp_path / "kept"), split, forget))
+    trained.clear()
+    found = list(stage.run(stage.plan(points, images, tmp_path / "kept"), split, forget))
+    assert len(found) == 4
+    assert len(trained) == 6
+
+
+def test_the_estimate_is_positive_and_of_nothing_nothing(
+    points: list[Point], images: Path, split: Split, tmp_path: Path
+) -> None:
+    tasks = stage.plan(points, images, tmp_path / "kept")
+    assert stage.estimate([], split) == 0
+    assert 0 < stage.estimate(tasks, split) < 60
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_estimate_grows_with_what_is_to_be_done(
+    images: Path, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr("pipeline.sweeps.run.time.perf_counter", lambda: float(next(ticks)))
+
+    def seconds(spans: dict[str, list[str]], **overrides: str) -> float:
+        points = grid.points(PARAMS, SETTINGS | overrides, spans)
+        return stage.estimate(stage.plan(points, images, tmp_path), split)
+
+    one = seconds({"lr": ["0.1"]})
+    # Every training of a kind takes a second for its 2 seeds on all 20 images; there is one kind of each variant.
+    assert one == pytest.approx(2)
+    assert seconds({"lr": ["0.1", "0.2", "0.3"]}) == pytest.approx(3 * one)
+    assert seconds({"lr": ["0.1"]}, epochs="5") == pytest.approx(5 * one)
+    assert seconds({"batch_size": ["8", "10"]}) == pytest.approx(2 * one)
+
+
+def test_images_that_leave_a_batch_of_one_are_refused_before_anything_is_written(
+    params: Make, images: Path, tmp_path: Path
+) -> None:
+    points = grid.points(PARAMS, SETTINGS, {"batch_size": ["8", "19"]})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"^train\.batch_size = 19: leaves a batch of a single image, .*another size$"):
+        stage.read(params(**SETTINGS), points, images)
+    split = stage.read(params(**SETTINGS, holdout="4"), points, images)
+    assert (len(split.train), len(split.validation), len(split.test)) == (16, 4, 10)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_batches_of_one_image_are_refused(params: Make, images: Path) -> None:
+    with pytest.raises(UserError, match=r"^train\.batch_size = 1: "):
+        stage.read(params(**SETTINGS), grid.points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)
+
+
+def test_missing_images_are_one_line(params: Make, points: list[Point], tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        stage.read(params(**SETTINGS), points, tmp_path / "nowhere")
+    assert "train-images-idx3-ubyte" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp_path: Path) -> None:
+    found = results([0.5, 0.7], [0.6, 0.8], keys={"model.hidden": ["[5, 4]", "[6]"]})
+    settings = params(holdout="10")
+    stage.write(found, settings, tmp_path / "results")
+    header, rows = sweep.table(found, settings.evaluate)
+    text = (tmp_path / "results" / "table.csv").read_text(encoding="utf-8")
+    assert list(csv.reader(io.StringIO(text))) == [header, *rows]
+    answer = (tmp_path / "results" / "answer.md").read_text(encoding="utf-8")
+    assert answer == sweep.answer(found, settings.evaluate, 10)
+    assert (tmp_path / "results" / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(list((tmp_path / "results").iterdir())) == 3
+
+
+def test_a_sweep_without_results_is_one_line(params: Make, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^the sweep has no results$"):
+        stage.write([], params(), tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+# The table and the words
+
+
+def made_outcome(
+    validation: Sequence[float], test: Sequence[float], diverged_at: Sequence[float] | None = None
+) -> Outcome:
+    """An outcome with these final accuracies; before training every one is 1, so that it is seen if it is taken."""
+    final = np.array(validation, float)
+    curve = np.stack([np.ones_like(final), final], axis=1)
+    at = np.array(diverged_at or [0] * len(final), float)
+    return Outcome(np.zeros((len(final), 1)), curve, curve, final, np.array(test, float), at)
+
+
+def results(
+    plain: Sequence[float],
+    batchnorm: Sequence[float],
+    keys: Mapping[str, Sequence[str]] | None = None,
+    plain_test: Sequence[float] | None = None,
+    batchnorm_test: Sequence[float] | None = None,
+    spread: float = 0.1,
+) -> list[Result]:
+    """Results of a grid of one key, of two seeds: the first has the accuracy given, the second `spread` more."""
+    ((key, texts),) = (keys or {"train.lr": [str(at + 1) for at in range(len(plain))]}).items()
+    made: list[Result] = []
+    given: dict[Variant, tuple[Sequence[float], Sequence[float]]] = {
+        "plain": (plain, plain_test or plain),
+        "batchnorm": (batchnorm, batchnorm_test or batchnorm),
+    }
+    for at, point in enumerate(grid.points(PARAMS, {"seeds": "0,1"}, {key: texts})):
+        pairs = {v: [[values[at], values[at] + spread] for values in given[v]] for v in VARIANTS}
+        made.append(Result(point, {v: made_outcome(*pairs[v]) for v in VARIANTS}))
+    return made
+
+
+@pytest.fixture
+def settings(params: Make) -> Evaluate:
+    return params().evaluate
+
+
+def test_the_table_is_means_intervals_and_differences(settings: Evaluate) -> None:
+    plain, batchnorm = np.array([[0.5, 0.6, 0.7], [0.1, 0.2, 0.1]]), np.array([[0.9, 0.8, 0.9], [0.1, 0.3, 0.5]])
+    points = grid.points(PARAMS, {}, {"lr": ["0.01", "1"]})
+    found = [
+        Result(point, {"plain": made_outcome(p, p), "batchnorm": made_outcome(b, b)})
+        for point, p, b in zip(points, plain, batchnorm, strict=True)
+    ]
+    header, rows = sweep.table(found, settings)
+    columns = dict(zip(header, np.array(rows).T, strict=True))
+    assert header == [
+        "train.lr",
+        *("plain_accuracy", "plain_low", "plain_high", "plain_diverged"),
+        *("batchnorm_accuracy", "batchnorm_low", "batchnorm_high", "batchnorm_diverged"),
+        *("difference", "difference_low", "difference_high", "pairs"),
+    ]
+    assert list(columns["train.lr"]) == ["0.01", "1"]
+    for name, values in (("plain", plain), ("batchnorm", batchnorm)):
+        assert list(columns[f"{name}_accuracy"]) == [f"{mean:.4f}" for mean in values.mean(1)]
+        # A resample of three values is three times the least with probability 1/27, more than the 2.5 % cut off.
+        assert list(columns[f"{name}_low"]) == [f"{low:.4f}" for low in values.min(1)]
+        assert list(columns[f"{name}_high"]) == [f"{high:.4f}" for high in values.max(1)]
+        assert list(columns[f"{name}_diverged"]) == ["0", "0"]
+    differences = batchnorm - plain
+    assert list(columns["difference"]) == [f"{mean:.4f}" for mean in differences.mean(1)]
+    assert list(columns["difference_low"]) == [f"{low:.4f}" for low in differences.min(1)]
+    assert list(columns["difference_high"]) == [f"{high:.4f}" for high in differences.max(1)]
+    assert list(columns["pairs"]) == ["3", "3"]
+
+
+def test_the_interval_is_of_the_confidence_that_is_asked_for(params: Make) -> None:
+    # Of two values, half of the resamples have the mean: an interval of 40 % is that alone.
+    (found,) = results([0.2], [0.6])
+    wide, narrow = (found.mean("plain", params(confidence=text).evaluate) for text in ("0.95", "0.4"))
+    assert (wide.low, wide.value, wide.high) == pytest.approx((0.2, 0.25, 0.3))
+    assert (narrow.low, narrow.high) == pytest.approx((0.25, 0.25))
+    assert found.difference(params().evaluate).difference.value == pytest.approx(0.4)
+
+
+def test_a_row_of_several_keys_has_them_first(settings: Evaluate) -> None:
+    points = grid.points(PARAMS, {}, SPANS)
+    both = {variant: made_outcome([0.5, 0.5], [0.5, 0.5]) for variant in VARIANTS}
+    header, rows = sweep.table([Result(point, both) for point in points], settings)
+    assert header[:2] == ["train.lr", "model.hidden"]
+    assert [row[:2] for row in rows] == [["0.01", "[4]"], ["0.01", "[5, 3]"], ["0.1", "[4]"], ["0.1", "[5, 3]"]]
+
+
+def test_divergences_are_counted(settings: Evaluate) -> None:
+    (point,) = grid.points(PARAMS, {}, {"lr": ["1"]})
+    three = [0.5, 0.6, 0.7]
+    made = {"plain": made_outcome(three, three, [0, 3, 1]), "batchnorm": made_outcome(three, three)}
+    header, (row,) = sweep.table([Result(point, {v: made[v] for v in VARIANTS})], settings)
+    assert (row[header.index("plain_diverged")], row[header.index("batchnorm_diverged")]) == ("2", "0")
+
+
+def test_a_single_seed_has_no_interval(settings: Evaluate) -> None:
+    (point,) = grid.points(PARAMS, {}, {"lr": ["1"]})
+    found = [Result(point, {"plain": made_outcome([0.5], [0.4]), "batchnorm": made_outcome([0.75], [0.6])})]
+    header, (row,) = sweep.table(found, settings)
+    cells = dict(zip(header, row, strict=True))
+    assert (cells["plain_accuracy"], cells["plain_low"], cells["plain_high"]) == ("0.5000", "", "")
+    assert (cells["difference"], cells["difference_low"], cells["pairs"]) == ("0.2500", "", "1")
+    words = sweep.answer(found, settings, holdout=10)
+    assert "- plain: train.lr = 1; test accuracy 0.4000.\n" in words
+    assert "nan" not in words
+
+
+def test_the_best_is_chosen_on_validation_not_on_test(settings: Evaluate) -> None:
+    found = results([0.5, 0.7, 0.6], [0.8, 0.6, 0.7], plain_test=[0.9, 0.1, 0.5], batchnorm_test=[0.3, 0.9, 0.4])
+    assert sweep.best(found, "plain") is found[1]
+    assert sweep.best(found, "batchnorm") is found[0]
+    chosen: dict[Variant, Result] = {variant: sweep.best(found, variant) for variant in VARIANTS}
+    compared = sweep.compare_best(chosen, settings)
+    assert compared.difference.value == pytest.approx(0.3 - 0.1)
+    assert (compared.plain_mean, compared.batchnorm_mean) == pytest.approx((0.15, 0.35))
+
+
+def test_of_equals_the_first_is_best() -> None:
+    found = results([0.5, 0.7, 0.7, 0.6], [0.8, 0.8, 0.1, 0.8])
+    assert sweep.best(found, "plain") is found[1]
+    assert sweep.best(found, "batchnorm") is found[0]
+
+
+def test_the_answer_in_words(settings: Evaluate) -> None:
+    found = results([0.5, 0.7], [0.8, 0.6], plain_test=[0.9, 0.1], batchnorm_test=[0.3, 0.9])
+    lines = sweep.answer(found, settings, holdout=10_000).split("\n")
+    assert lines[0] == (
+        "Accuracy on 10000 held-out training images after the last epoch, means over seeds with 95 % bootstrap "
+        "intervals; differences are Batch Normalization minus plain, pair by pair."
+    )
+    header, rows = sweep.table(found, settings)
+    assert [line.strip("| ").split(" | ") for line in (lines[2], *lines[4:6])] == [header, *rows]
+    assert lines[3] == "|" + " --- |" * len(header)
+    assert lines[7:] == [
+        "The best point of each variant was chosen on the held-out images, then evaluated once on the test images:",
+        "",
+        "- plain: train.lr = 2; test accuracy 0.1500 [0.1000, 0.2000].",
+        "- Batch Normalization: train.lr = 1; test accuracy 0.3500 [0.3000, 0.4000].",
+        "",
+        "Difference at the two best points, over 2 pairs: 0.2000 [0.2000, 0.2000].",
+        "",
+    ]
+
+
+def test_no_difference_is_shown_when_the_interval_includes_zero(settings: Evaluate) -> None:
+    (point,) = grid.points(PARAMS, {}, {"lr": ["1"]})
+
+    def words(batchnorm: list[float]) -> str:
+        both = {"plain": made_outcome([0.5, 0.5], [0.5, 0.5]), "batchnorm": made_outcome([0.5, 0.5], batchnorm)}
+        return sweep.answer([Result(point, {v: both[v] for v in VARIANTS})], settings, holdout=10)
+
+    assert words([0.4, 0.7]).endswith("2 pairs: 0.0500 [-0.1000, 0.2000]. No difference is shown.\n")
+    assert words([0.5, 0.7]).endswith("2 pairs: 0.1000 [0.0000, 0.2000]. No difference is shown.\n")
+    assert words([0.6, 0.7]).endswith("2 pairs: 0.1500 [0.1000, 0.2000].\n")
+    assert words([0.3, 0.4]).endswith("2 pairs: -0.1500 [-0.2000, -0.1000].\n")
+
+
+def test_without_held_out_images_no_best_is_chosen(settings: Evaluate) -> None:
+    words = sweep.answer(results([0.5, 0.7], [0.8, 0.6]), settings, holdout=0)
+    assert words.startswith("Accuracy on the test images after the last epoch, ")
+    assert words.endswith(
+        "No best point is chosen: the accuracies are the test images', and choosing needs held-out training images "
+        "(data.holdout above 0).\n"
+    )
+    assert "chosen on" not in words
+    assert "test accuracy" not in words
+
+
+# The figure
+
+COLOURS: dict[Variant, str] = {"plain": "#d55e00", "batchnorm": "#0072b2"}
+
+
+def lines(count: int) -> dict[Variant, list[Interval]]:
+    random = np.random.default_rng(0)
+    return {v: [Interval(m, m - 0.05, m + 0.1) for m in random.uniform(0.2, 0.8, count)] for v in VARIANTS}
+
+
+def drawn(axis: Axes, variant: Variant) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    (line,) = (line for line in axis.lines if to_hex(str(line.get_color())) == COLOURS[variant])
+    return np.asarray(line.get_xydata(), float)
+
+
+def test_lines_and_bands_are_the_values_in_per_cent() -> None:
+    given = lines(3)
+    points = [{"train.lr": text} for text in ("0.1", "0.2", "0.4")]
+    figure = panels.sweep(points, given, "held-out accuracy (%)")
+    (axis,) = figure.axes
+    for variant, band in zip(VARIANTS, axis.collections, strict=True):
+        expected = [[x, 100 * interval.value] for x, interval in zip((0.1, 0.2, 0.4), given[variant], strict=True)]
+        np.testing.assert_allclose(drawn(axis, variant), expected)
+        corners = np.asarray(band.get_paths()[0].vertices)
+        for x, interval in zip((0.1, 0.2, 0.4), given[variant], strict=True):
+            heights = corners[np.isclose(corners[:, 0], x), 1]
+            assert (heights.min(), heights.max()) == pytest.approx((100 * interval.low, 100 * interval.high))
+        assert to_hex(np.asarray(band.get_facecolor())[0][:3]) == COLOURS[variant]
+    assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == ("train.lr", "held-out accuracy (%)", "")
+    assert axis.get_ylim() == (0, 100)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["plain", "Batch Normalization"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["0.001", "0.1"], "log"),
+        (["60", "2000"], "log"),
+        (["1", "11"], "log"),
+        (["1", "10"], "linear"),
+        (["1", "9.9"], "linear"),
+        (["0", "0.5", "0.9"], "linear"),
+        (["0", "1000"], "linear"),
+        (["5"], "linear"),
+    ],
+)
+def test_the_axis_is_logarithmic_where_values_span_more_than_ten(texts: list[str], expected: str) -> None:
+    figure = panels.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)")
+    (axis,) = figure.axes
+    assert axis.get_xscale() == expected
+    np.testing.assert_allclose(drawn(axis, "plain")[:, 0], [float(text) for text in texts])
+
+
+@pytest.mark.parametrize("texts", [["sigmoid", "tanh", "relu"], ["[100]", "[100, 100]"], ["1", "auto"]])
+def test_words_are_categories_in_their_order(texts: list[str]) -> None:
+    (axis,) = panels.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)").axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == texts
+    np.testing.assert_array_equal(axis.get_xticks(), range(len(texts)))
+    np.testing.assert_array_equal(drawn(axis, "batchnorm")[:, 0], range(len(texts)))
+    assert axis.get_xscale() == "linear"
+
+
+def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
+    points = [
+        {"train.lr": lr, "model.activation": activation, "train.epochs": epochs}
+        for lr in ("0.1", "0.2", "0.3")
+        for activation in ("relu", "tanh")
+        for epochs in ("1", "2")
+    ]
+    given = lines(len(points))
+    figure = panels.sweep(points, given, "accuracy (%)")
+    assert [axis.get_title() for axis in figure.axes] == [
+        f"model.activation = {activation}, train.epochs = {epochs}"
+        for activation in ("relu", "tanh")
+        for epochs in "12"
+    ]
+    for at, axis in enumerate(figure.axes):
+        for variant in VARIANTS:
+            expected = [100 * interval.value for interval in given[variant][at::4]]
+            np.testing.assert_allclose(drawn(axis, variant), np.column_stack([[0.1, 0.2, 0.3], expected]))
+    assert len(figure.legends) == 1
+
+
+def test_points_without_intervals_are_drawn() -> None:
+    alone: dict[Variant, list[Interval]] = {v: [Interval(0.5, np.nan, np.nan)] * 2 for v in VARIANTS}
+    figure = panels.sweep([{"lr": "1"}, {"lr": "2"}], alone, "accuracy (%)")
+    np.testing.assert_array_equal(drawn(figure.axes[0], "plain"), [[1, 50], [2, 50]])
+    assert figures.png(figure, dpi=40).startswith(b"\x89PNG")

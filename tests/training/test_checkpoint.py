@@ -1,0 +1,54 @@
+"""The file in which a training's state is kept."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.training.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.training.checkpoint.SECONDS", 0)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_states_come_back_part_by_part(tmp_path: Path) -> None:
+    parts = [{"loss": torch.rand(2, at + 1), "epoch": torch.tensor(at)} for at in range(12)]
+    parts[1]["loss"] = torch.tensor([[float("nan")], [float("inf")]])
+    Checkpoint(tmp_path / "one.checkpoint").write(parts)
+    back = Checkpoint(tmp_path / "one.checkpoint").read()
+    assert len(back) == 12
+    for one, other in zip(parts, back, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name].nan_to_num(7), other[name].nan_to_num(7)) for name in one)
+
+
+def test_it_is_due_when_its_seconds_have_passed_since_the_last_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([100.0, 109.0, 110.0, 110.0, 119.0, 120.0])
+    monkeypatch.setattr("pipeline.training.checkpoint.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("pipeline.training.checkpoint.SECONDS", 10)
+    checkpoint = Checkpoint(tmp_path / "one.checkpoint")
+    assert [checkpoint.due(), checkpoint.due()] == [False, True]
+    checkpoint.write([{"loss": torch.rand(1)}])
+    assert [checkpoint.due(), checkpoint.due()] == [False, True]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff" * 40])
+def test_a_missing_or_damaged_file_is_no_state(tmp_path: Path, content: bytes | None) -> None:
+    checkpoint = Checkpoint(tmp_path / "one.checkpoint")
+    if content is not None:
+        checkpoint.path.write_bytes(content)
+    assert checkpoint.read() == []
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_it_is_removed_if_it_is_there(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "one.checkpoint")
+    checkpoint.remove()
+    checkpoint.write([{"loss": torch.rand(1)}])
+    checkpoint.remove()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,432 @@
+"""The training loop against plain PyTorch, one network at a time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.dataset import PIXELS, Examples, batch_order
+from pipeline.network.metrics import member_losses
+from pipeline.network.perceptron import Perceptron
+from pipeline.params import Params, Variant
+from pipeline.training.loop import Trained, Watch, _Training, fit
+from pipeline.training.population import ROWS_AT_ONCE, Population
+from tests.conftest import population
+
+KINDS: list[tuple[Variant, str]] = [
+    ("plain", "after_activation"),
+    ("batchnorm", "after_activation"),
+    ("batchnorm", "before_activation"),
+]
+SETTINGS = {"hidden": "7,6", "seeds": "3,1,8", "epochs": "3", "batch_size": "16"}
+
+Make = Callable[..., Params]
+Images = Callable[..., Examples]
+
+
+def nothing(network: Perceptron) -> dict[str, Tensor]:
+    return {"none": torch.zeros(len(network.linears[0].get_parameter("weight")))}
+
+
+def on(held: Examples) -> Callable[[Perceptron], dict[str, Tensor]]:
+    """Measure loss and logits on held-out images."""
+
+    def measure(network: Perceptron) -> dict[str, Tensor]:
+        logits = network(held.images)
+        return {"loss": member_losses(logits, held.labels.expand(len(logits), -1)), "logits": logits}
+
+    return measure
+
+
+def equal(one: Trained, other: Trained) -> bool:
+    pairs = [(one.weights, other.weights), (one.measured, other.measured)]
+    return torch.equal(one.loss, other.loss) and all(
+        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in pairs
+    )
+
+
+@pytest.fixture
+def _float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    single = Population.network
+    monkeypatch.setattr(Population, "network", lambda self: single(self).double())
+
+
+def plain_pytorch(
+    params: Params, variant: Variant, seed: int, train: Examples, held: Examples
+) -> tuple[Tensor, Tensor]:
+    """The training losses and the measured losses of one member, as a tutorial would write it."""
+    function = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[params.model.activation]
+    layers: list[nn.Module] = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for inputs, units in pairwise((PIXELS, *params.model.hidden)):
+            layers += [nn.Linear(inputs, units), function()]
+            if variant == "batchnorm":
+                after = params.model.batchnorm_position == "after_activation"
+                layers.insert(len(layers) if after else len(layers) - 1, nn.BatchNorm1d(units))
+        layers.append(nn.Linear(params.model.hidden[-1], 10))
+    network, loss = nn.Sequential(*layers).double(), nn.CrossEntropyLoss()
+    settings = params.train
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.Adam(network.parameters(), lr=settings.lr)
+        if settings.optimizer == "adam"
+        else torch.optim.SGD(network.parameters(), lr=settings.lr, momentum=settings.momentum)
+    )
+    losses, measured = [], []
+    for epoch in range(settings.epochs + 1):
+        network.eval()
+        measured.append(loss(network(held.images), held.labels).item())
+        network.train()
+        if epoch < settings.epochs:
+            for batch in torch.split(batch_order(seed, len(train), epoch), settings.batch_size):
+                optimizer.zero_grad()
+                value = loss(network(train.images[batch]), train.labels[batch])
+                value.backward()
+                optimizer.step()
+                losses.append(value.item())
+    return torch.tensor(losses, dtype=torch.float64), torch.tensor(measured, dtype=torch.float64)
+
+
+@pytest.mark.usefixtures("_float64")
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"optimizer": "adam", "lr": "0.1"},
+        {"optimizer": "adam", "lr": "1e-3", "activation": "tanh"},
+        {"optimizer": "sgd", "lr": "0.1", "momentum": "0.9", "activation": "relu"},
+        {"optimizer": "sgd", "lr": "0.5", "momentum": "0"},
+    ],
+    ids=lambda chosen: "-".join(chosen.values()),
+)
+def test_losses_are_those_of_plain_pytorch(
+    params: Make, examples: Images, variant: Variant, position: str, optimizer: dict[str, str]
+) -> None:
+    chosen = params(**SETTINGS, **optimizer, batchnorm_position=position)
+    train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
+    trained = fit(population(chosen, variant), train, on(held))
+    for member, seed in enumerate(chosen.train.seeds):
+        losses, measured = plain_pytorch(chosen, variant, seed, train, held)
+        assert len(losses) == 3 * 4
+        torch.testing.assert_close(trained.loss[member], losses, rtol=1e-7, atol=1e-10)
+        torch.testing.assert_close(trained.measured["loss"][member], measured, rtol=1e-7, atol=1e-10)
+
+
+def test_training_in_float32_follows_float64(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = params(**SETTINGS, lr="0.01")
+    single = fit(population(chosen, "batchnorm"), examples(50), nothing)
+    assert single.loss.dtype == torch.float32
+    network = Population.network
+    monkeypatch.setattr(Population, "network", lambda self: network(self).double())
+    double = Examples(examples(50).images.double(), examples(50).labels)
+    expected = fit(population(chosen, "batchnorm"), double, nothing).loss
+    torch.testing.assert_close(single.loss.double(), expected, rtol=1e-3, atol=1e-4)
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The training batches that the networks will see, as numbers of the images (their first pixel)."""
+    seen: list[Tensor] = []
+    network = Population.network
+
+    def watch(self: Population) -> Perceptron:
+        made = network(self)
+        made.register_forward_pre_hook(
+            lambda module, inputs: seen.append(inputs[0][..., 0].round().long()) if module.training else None
+        )
+        return made
+
+    monkeypatch.setattr(Population, "network", watch)
+    return seen
+
+
+def numbered(count: int) -> Examples:
+    images = torch.zeros(count, PIXELS)
+    images[:, 0] = torch.arange(count)
+    return Examples(images, torch.arange(count) % 10)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(50, [16, 16, 16, 2]), (48, [16, 16, 16]), (7, [7])])
+def test_every_image_is_seen_once_an_epoch(
+    params: Make, monkeypatch: pytest.MonkeyPatch, count: int, sizes: list[int]
+) -> None:
+    chosen = params(**SETTINGS)
+    seen = watched(monkeypatch)
+    trained = fit(population(chosen, "plain"), numbered(count), nothing)
+    assert [batch.shape for batch in seen] == 3 * [(3, size) for size in sizes]
+    assert trained.loss.shape == (3, 3 * len(sizes))
+    for epoch in range(3):
+        order = torch.cat(seen[epoch * len(sizes) : (epoch + 1) * len(sizes)], dim=1)
+        for member, seed in enumerate(chosen.train.seeds):
+            assert torch.equal(order[member].sort().values, torch.arange(count))
+            assert torch.equal(order[member], batch_order(seed, count, epoch))
+
+
+def test_both_variants_of_a_seed_see_the_same_batches(params: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = params(**SETTINGS)
+    seen = watched(monkeypatch)
+    fit(population(chosen, "plain"), numbered(50), nothing)
+    plain = list(seen)
+    seen.clear()
+    fit(population(chosen, "batchnorm"), numbered(50), nothing)
+    assert len(plain) == len(seen) == 12
+    assert all(torch.equal(a, b) for a, b in zip(plain, seen, strict=True))
+
+
+@pytest.mark.usefixtures("_float64")
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+def test_a_members_history_does_not_depend_on_the_others(
+    params: Make, examples: Images, variant: Variant, position: str
+) -> None:
+    train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
+    together = fit(population(params(**SETTINGS, batchnorm_position=position), variant), train, on(held))
+    for member, seed in enumerate((3, 1, 8)):
+        alone_settings = params(**SETTINGS | {"seeds": str(seed)}, batchnorm_position=position)
+        alone = fit(population(alone_settings, variant), train, on(held))
+        torch.testing.assert_close(together.loss[member], alone.loss[0], rtol=1e-8, atol=1e-10)
+        for name, history in together.measured.items():
+            torch.testing.assert_close(history[member], alone.measured[name][0], rtol=1e-6, atol=1e-8)
+        for name, weights in together.weights.items():
+            torch.testing.assert_close(weights[member], alone.weights[name][0], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_member_that_diverges_does_not_touch_the_others(
+    params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch, variant: Variant, parts: bool
+) -> None:
+    if parts:
+        monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)
+    chosen = params(**SETTINGS)
+    train, measure = examples(50), on(examples(20, seed=1))
+    healthy = fit(population(chosen, variant), train, measure)
+    network = Population.network
+
+    def spoilt(self: Population) -> Perceptron:
+        made = network(self)
+        if 1 in self.seeds:
+            with torch.no_grad():
+                made.linears[0].get_parameter("weight")[self.seeds.index(1)] = torch.nan
+        return made
+
+    monkeypatch.setattr(Population, "network", spoilt)
+    found = fit(population(chosen, variant), train, measure)
+    assert found.loss[1].isnan().all()
+    assert found.measured["loss"][1].isnan().all()
+    for member in (0, 2):
+        assert healthy.loss[member].isfinite().all()
+        assert torch.equal(found.loss[member], healthy.loss[member])
+        assert torch.equal(found.measured["loss"][member], healthy.measured["loss"][member])
+        assert all(torch.equal(found.weights[name][member], healthy.weights[name][member]) for name in found.weights)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"),
+    [(2000, [2, 2, 2, 2, 2]), (1000, [4, 4, 2]), (1999, [2, 2, 2, 2, 2]), (400, [10]), (9000, 10 * [1]), (1, [10])],
+)
+def test_parts_are_as_large_as_the_caches_allow(params: Make, batch_size: int, sizes: list[int]) -> None:
+    whole = population(params(batch_size=str(batch_size)), "batchnorm")
+    parts = list(whole.parts())
+    assert [len(part.seeds) for part in parts] == sizes
+    assert all(len(part.seeds) == 1 or len(part.seeds) * batch_size <= ROWS_AT_ONCE for part in parts)
+    assert tuple(seed for part in parts for seed in part.seeds) == whole.seeds
+    assert all((part.variant, part.model, part.train) == ("batchnorm", whole.model, whole.train) for part in parts)
+
+
+def test_on_a_device_parts_are_as_large_as_its_memory_allows(params: Make) -> None:
+    whole = population(params(seeds=",".join(map(str, range(1000)))), "batchnorm")
+    sizes = {memory: [len(part.seeds) for part in whole.parts(memory)] for memory in (10**6, 24 * 10**9, 80 * 10**9)}
+    assert [sum(size) for size in sizes.values()] == [1000, 1000, 1000]
+    assert sizes[10**6] == 1000 * [1]
+    assert 100 < sizes[24 * 10**9][0] < 500 < sizes[80 * 10**9][0] < 1000
+    assert tuple(seed for part in whole.parts(24 * 10**9) for seed in part.seeds) == whole.seeds
+
+
+@pytest.mark.parametrize("overrides", [{}, {"batchnorm_position": "before_activation"}, {"binary_input": "true"}])
+@pytest.mark.parametrize("batch", [50, 500])
+def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
+    params: Make, examples: Images, batch: int, overrides: dict[str, str]
+) -> None:
+    """The other half is for gradients, the optimizer and what comes and goes."""
+    sizes = {"batch_size": str(batch), "validation_batch_size": "1"}
+    whole = population(params(**sizes, **overrides), "batchnorm")
+    images = examples(batch).images.expand(len(whole.seeds), -1, -1).contiguous()
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = whole.network()(images)
+        member_losses(logits, torch.zeros(logits.shape[:2], dtype=torch.int64))
+    allowed = len(whole.seeds) * whole._bytes()
+    assert 0.1 * allowed < sum(kept.values()) < 0.5 * allowed
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+def test_no_step_waits_for_a_device(params: Make, variant: Variant, position: str, optimizer: str) -> None:
+    """The device `meta` computes shapes alone: whatever asked for a value would raise."""
+    chosen = population(params(**SETTINGS, batchnorm_position=position, optimizer=optimizer), variant)
+    examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
+    training = _Training(chosen, examples, on(examples), Watch(2, on(examples)))
+    training.run_epoch()
+    training.run_epoch()
+    assert [losses.shape for losses in training.losses] == 2 * [(3, 4)]
+    assert [len(values) for values in training.histories.values()] == [3, 3, 5, 5]
+    with pytest.raises(NotImplementedError, match="no data"):
+        training.state()
+
+
+def test_with_noise_every_step_waits(params: Make) -> None:
+    chosen = population(params(**SETTINGS, noise="true"), "batchnorm")
+    examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
+    with pytest.raises(NotImplementedError, match="no data"):
+        _Training(chosen, examples, on(examples), None).run_epoch()
+
+
+@pytest.mark.usefixtures("_float64")
+def test_training_in_parts_is_training_at_once(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
+    chosen = population(params(**SETTINGS), "batchnorm")
+    at_once = fit(chosen, train, on(held))
+    monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)
+    assert [part.seeds for part in chosen.parts()] == [(3, 1), (8,)]
+    in_parts = fit(chosen, train, on(held))
+    torch.testing.assert_close(in_parts.loss, at_once.loss, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(in_parts.measured["logits"], at_once.measured["logits"], rtol=1e-6, atol=1e-8)
+    assert in_parts.weights.keys() == at_once.weights.keys()
+    assert all(in_parts.weights[name].shape == tensor.shape for name, tensor in at_once.weights.items())
+
+
+def test_measurements_start_before_training_and_follow_every_epoch(params: Make, examples: Images) -> None:
+    chosen = params(**SETTINGS)
+    train, held = examples(50), examples(20, seed=1)
+    trained = fit(population(chosen, "batchnorm"), train, on(held))
+    assert trained.loss.shape == (3, 12)
+    assert trained.measured["loss"].shape == (3, 4)
+    assert trained.measured["logits"].shape == (3, 4, 20, 10)
+    untrained = population(chosen, "batchnorm").network().eval()
+    assert torch.equal(trained.measured["logits"][:, 0], untrained(held.images))
+    final = population(chosen, "batchnorm").network().eval()
+    final.load_state_dict(trained.weights)
+    assert torch.equal(trained.measured["logits"][:, 3], final(held.images))
+    assert trained.weights.keys() == untrained.state_dict().keys()
+    assert not trained.loss.requires_grad
+    assert not any(tensor.requires_grad for tensor in (*trained.weights.values(), *trained.measured.values()))
+
+
+def test_the_network_is_measured_in_evaluation_mode_without_gradients(params: Make, examples: Images) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def measure(network: Perceptron) -> dict[str, Tensor]:
+        seen.append((any(module.training for module in network.modules()), torch.is_grad_enabled()))
+        return nothing(network)
+
+    fit(population(params(**SETTINGS), "batchnorm"), examples(50), measure)
+    assert seen == 4 * [(False, False)]
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+def test_measuring_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
+    def heavy(network: Perceptron) -> dict[str, Tensor]:
+        torch.manual_seed(7)
+        for size in (3, 20):
+            network(torch.randn(size, PIXELS) * 100)
+        return nothing(network)
+
+    chosen, train = population(params(**SETTINGS), variant), examples(50)
+    with torch.random.fork_rng():
+        measured = fit(chosen, train, heavy)
+    assert equal(measured, fit(chosen, train, nothing))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_training_again_is_bit_identical(params: Make, examples: Images, optimizer: str) -> None:
+    chosen = population(params(**SETTINGS, optimizer=optimizer), "batchnorm")
+    measure = on(examples(20, seed=1))
+    first = fit(chosen, examples(50), measure)
+    torch.rand(5)
+    assert equal(first, fit(chosen, examples(50), measure))
+
+
+def test_progress_is_told_epoch_by_epoch(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)
+    told: list[int] = []
+    fit(population(params(**SETTINGS), "plain"), examples(50), nothing, told.append)
+    assert told == [2, 2, 2, 1, 1, 1]
+
+
+NOISY = SETTINGS | {"noise": "true"}
+
+
+def test_what_is_watched_is_measured_within_epochs(params: Make, examples: Images) -> None:
+    chosen, train, held = population(params(**SETTINGS), "batchnorm"), examples(50), examples(20, seed=1)
+    watched = fit(chosen, train, on(held), watch=Watch(2, on(held)))
+    assert watched.watched["loss"].shape == (3, 7)  # 12 iterations
+    assert torch.equal(watched.watched["logits"][:, [0, 2, 4, 6]], watched.measured["logits"])
+    assert not torch.equal(watched.watched["logits"][:, 1], watched.watched["logits"][:, 2])
+    assert fit(chosen, train, on(held), watch=Watch(5, on(held))).watched["loss"].shape == (3, 3)
+
+
+@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+def test_watching_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
+    chosen, train, held = population(params(**NOISY), variant), examples(50), examples(20, seed=1)
+
+    def probe(network: Perceptron) -> dict[str, Tensor]:
+        with network.batch_statistics(), torch.enable_grad():
+            loss = member_losses(network(held.images), held.labels.expand(3, -1)).sum()
+            torch.autograd.grad(loss, list(network.parameters()))
+        return nothing(network)
+
+    assert equal(fit(chosen, train, on(held), watch=Watch(1, probe)), fit(chosen, train, on(held)))
+
+
+class Memory:
+    """Keeps the states in memory, and stops the training at one of them."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.parts: list[dict[str, Tensor]] = []
+        self.left = stop
+
+    def read(self) -> list[dict[str, Tensor]]:
+        return self.parts
+
+    def due(self) -> bool:
+        return True
+
+    def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        self.parts = [{name: tensor.clone() for name, tensor in part.items()} for part in parts]
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
+@pytest.mark.parametrize("settings", [{"noise": "true"}, {"optimizer": "sgd"}], ids=["adam-noise", "sgd"])
+@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+def test_a_training_goes_on_as_if_it_had_never_stopped(
+    params: Make,
+    examples: Images,
+    monkeypatch: pytest.MonkeyPatch,
+    variant: Variant,
+    settings: dict[str, str],
+    stop: int,
+) -> None:
+    monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)  # parts of 2 and 1 members
+    chosen, train, held = population(params(**SETTINGS | settings), variant), examples(50), examples(20, seed=1)
+    watch = Watch(3, on(held))
+    memory = Memory(stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(chosen, train, on(held), watch=watch, checkpoint=memory)
+    told: list[int] = []
+    gone_on = fit(chosen, train, on(held), told.append, watch=watch, checkpoint=memory)
+    undisturbed = fit(chosen, train, on(held), watch=watch)
+    assert equal(gone_on, undisturbed)
+    assert all(torch.equal(values, undisturbed.watched[name]) for name, values in gone_on.watched.items())
+    assert sum(told) == 3 * 3
+    assert told[0] == 2 * min(stop, 3)
