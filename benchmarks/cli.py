@@ -7,8 +7,8 @@ import click
 
 from benchmarks import machine, report, rounds, whole
 from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SCALE_REPORT, SMALL_BATCH, STUDY, check_images
-from pipeline import files
 from pipeline.errors import UserError
+from pipeline.files import write_atomic
 from pipeline.params import VARIANTS, load
 from pipeline.paths import PARAMS
 
@@ -50,7 +50,7 @@ def main(ctx: click.Context, count: int, quick: bool) -> None:
         return
     text = _measure(1 if quick else count, quick)
     if not quick:
-        files.write(REPORT, text)
+        write_atomic(REPORT, text)
     click.echo(text, nl=False)
 
 
@@ -63,7 +63,7 @@ def scale() -> None:
     from benchmarks import scale as measurements  # imports Ray
 
     text = measurements.markdown(machine.describe(), measurements.measure(_progress))
-    files.write(SCALE_REPORT, text)
+    write_atomic(SCALE_REPORT, text)
     click.echo(text, nl=False)
 
 

@@ -1,15 +1,18 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all; JSON and CSV."""
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 
 from pipeline import files
 from pipeline.errors import UserError
+from pipeline.files import to_csv, to_json
 
 
 def fail(*_: object) -> NoReturn:
@@ -21,8 +24,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_bytes_and_text_come_back_as_written(tmp_path: Path) -> None:
-    files.write(tmp_path / "bytes", b"\x00\r\n\xff")
-    files.write(tmp_path / "text", "naïve\nβ ≠ γ\r\n")
+    files.write_atomic(tmp_path / "bytes", b"\x00\r\n\xff")
+    files.write_atomic(tmp_path / "text", "naïve\nβ ≠ γ\r\n")
     assert (tmp_path / "bytes").read_bytes() == b"\x00\r\n\xff"
     assert (tmp_path / "text").read_bytes() == "naïve\nβ ≠ γ\r\n".encode()
     assert names(tmp_path) == ["bytes", "text"]
@@ -30,15 +33,15 @@ def test_bytes_and_text_come_back_as_written(tmp_path: Path) -> None:
 
 def test_folders_are_made_and_old_content_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "c.txt"
-    files.write(path, "a long first text")
-    files.write(path, "short")
+    files.write_atomic(path, "a long first text")
+    files.write_atomic(path, "short")
     assert path.read_text() == "short"
     assert names(path.parent) == ["c.txt"]
 
 
 def test_a_part_left_by_a_killed_process_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / ".a.txt.part").write_text("half of something longer")
-    files.write(tmp_path / "a.txt", "new")
+    files.write_atomic(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
     assert names(tmp_path) == ["a.txt"]
 
@@ -54,7 +57,7 @@ def test_a_failure_leaves_what_was_there(
     with monkeypatch.context() as broken:
         broken.setattr(patch[1], patch[0], fail)
         with pytest.raises(UserError) as caught:
-            files.write(path, "new")
+            files.write_atomic(path, "new")
     assert str(caught.value) == f"{path}: cannot be written: No space left on device"
     assert names(tmp_path) == (["a.txt"] if old else [])
     assert not old or path.read_text() == old
@@ -71,7 +74,7 @@ def test_nothing_is_visible_before_the_content_is_on_the_disk(tmp_path: Path, mo
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", spy)
-    files.write(path, "newer")
+    files.write_atomic(path, "newer")
     assert seen == [("old", 5)]
     assert path.read_text() == "newer"
 
@@ -79,7 +82,7 @@ def test_nothing_is_visible_before_the_content_is_on_the_disk(tmp_path: Path, mo
 def test_a_folder_in_the_place_of_the_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "folder" / "inside").mkdir(parents=True)
     with pytest.raises(UserError) as caught:
-        files.write(tmp_path / "folder", "new")
+        files.write_atomic(tmp_path / "folder", "new")
     assert str(caught.value) == f"{tmp_path / 'folder'}: cannot be written: Is a directory"
     assert names(tmp_path) == ["folder"]
     assert names(tmp_path / "folder") == ["inside"]
@@ -89,7 +92,7 @@ def test_a_folder_in_the_place_of_the_file_is_left_alone(tmp_path: Path) -> None
 def test_a_read_only_folder_is_told_in_one_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UserError) as caught:
-        files.write(tmp_path / "a.txt", "new")
+        files.write_atomic(tmp_path / "a.txt", "new")
     tmp_path.chmod(0o700)
     assert str(caught.value) == f"{tmp_path / 'a.txt'}: cannot be written: Permission denied"
     assert names(tmp_path) == []
@@ -104,7 +107,7 @@ def test_a_folder_that_cannot_be_opened_for_writing_is_told_in_one_line(
     with monkeypatch.context() as read_only:
         read_only.setattr(Path, "open", refuse)
         with pytest.raises(UserError) as caught:
-            files.write(tmp_path / "a.txt", "new")
+            files.write_atomic(tmp_path / "a.txt", "new")
     assert str(caught.value) == f"{tmp_path / 'a.txt'}: cannot be written: Permission denied"
     assert names(tmp_path) == []
 
@@ -113,7 +116,7 @@ def test_a_folder_that_cannot_be_opened_for_writing_is_told_in_one_line(
 def test_a_file_in_the_place_of_the_folder_is_told_in_one_line(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("old")
     with pytest.raises(UserError) as caught:
-        files.write(tmp_path / "file" / below, "new")
+        files.write_atomic(tmp_path / "file" / below, "new")
     assert str(caught.value).startswith(f"{tmp_path / 'file' / below}: cannot be written: ")
     assert len(str(caught.value).splitlines()) == 1
     assert names(tmp_path) == ["file"]
@@ -129,6 +132,23 @@ def test_an_interruption_leaves_what_was_there(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            files.write(path, "new")
+            files.write_atomic(path, "new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_json_is_indented_and_ends_in_a_newline() -> None:
+    content: dict[str, Any] = {"a": {"b": 1.5}}
+    assert to_json(content) == '{\n  "a": {\n    "b": 1.5\n  }\n}\n'
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
+def test_numbers_that_json_lacks_are_null(value: float) -> None:
+    assert json.loads(to_json({"a": {"b": value, "c": 1.5}, "d": value})) == {
+        "a": {"b": None, "c": 1.5},
+        "d": None,
+    }
+
+
+def test_csv_is_quoted_where_it_must_be() -> None:
+    assert to_csv(["a", "b"], [[1, "x,y"], [2.5, 'say "z"']]) == 'a,b\n1,"x,y"\n2.5,"say ""z"""\n'

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import files, paths, processes
+from pipeline import paths, processes
 from pipeline.data import published
 from pipeline.errors import UserError
+from pipeline.files import to_json, write_atomic
 from pipeline.params import VARIANTS, Params, Train, Variant, load
 from pipeline.sweeps import grid
 from pipeline.sweeps.grid import Grid
-from pipeline.text import as_json
 from pipeline.tracking.contact import StoreError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def track(params: Params) -> None:
         if not store.recorded(record.digest()):
             print(f"{record.stage}: restored by DVC, recorded in MLflow")
             _tracked(record, lambda: None, restored=True)
-    files.write(paths.TRACKED, as_json({record.stage: record.digest() for record in stages}))
+    write_atomic(paths.TRACKED, to_json({record.stage: record.digest() for record in stages}))
 
 
 def sweep(

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline import files, paths, processes
+from pipeline import paths, processes
 from pipeline.errors import UserError
+from pipeline.files import to_json, write_atomic
 from pipeline.params import Params
 from pipeline.records import stages as records
 from pipeline.records.stages import Record
-from pipeline.text import as_json
 from pipeline.tracking import provenance, runs, store
 from pipeline.tracking.runs import Run
 
@@ -42,7 +42,7 @@ def keep(record: Record, run: Run) -> None:
             shutil.copytree(record.folder, entry / "files")
             if record.images != record.folder:
                 shutil.copytree(record.images, entry / "images")
-            files.write(entry / _DESCRIPTION, as_json(kept))  # last: it says that the rest is whole
+            write_atomic(entry / _DESCRIPTION, to_json(kept))  # last: it says that the rest is whole
         except (OSError, UserError) as error:
             shutil.rmtree(entry, ignore_errors=True)
             raise UserError(f"{entry}: the record of {record.stage} cannot be kept: {error}") from None

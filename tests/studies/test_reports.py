@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.analysis import figures
+from pipeline.files import to_csv
 from pipeline.params import Params
 from pipeline.sweeps import grid
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.report import Findings, Result
-from pipeline.text import as_csv
 from studies.internal_covariate_shift import report as internal_covariate_shift
 from studies.internal_covariate_shift.report import shift
 from studies.lab_revisited import report as lab_revisited
@@ -43,7 +43,7 @@ def results(spans: dict[str, list[str]], plain: list[Outcome], batchnorm: list[O
 
 
 def table(found: Findings, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(as_csv(*found.tables[name]))))
+    return list(csv.DictReader(io.StringIO(to_csv(*found.tables[name]))))
 
 
 def drawn(found: Findings) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Never
 import click
 from tqdm import tqdm
 
-from pipeline import files
+from pipeline.files import write_atomic
 from tools.faults import kills, outages, project
 from tools.faults.kills import Bench, Fault
 
@@ -47,7 +47,7 @@ def main(killed: int, gone: int, seed: int, jobs: int) -> None:
                 found += _all(bar, 1, lambda one: outages.outage(bench, folder / "server", proxy, *one), turns)
     table = _table(found)
     print(table)
-    files.write(REPORT, f"# Faults on purpose\n\nWritten by `make faults`; `tools/faults` says how.\n\n{table}")
+    write_atomic(REPORT, f"# Faults on purpose\n\nWritten by `make faults`; `tools/faults` says how.\n\n{table}")
     for line in itertools.chain.from_iterable(fault.problems for fault in found):
         print(line, file=sys.stderr)
     sys.exit(any(fault.problems for fault in found))

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from pipeline import files
 from pipeline.data import published
 from pipeline.data.idx import FILES
 from pipeline.errors import UserError
+from pipeline.files import write_atomic
 from pipeline.stages.download import python_index
 
 Contents = dict[str, bytes]
@@ -28,7 +28,7 @@ _LARGEST = 16 + 1_000_000 * 784  # bytes of a file, uncompressed: a few kilobyte
 _BROKEN = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, http.client.HTTPException)
 
 
-def obtain(dataset: str, directory: Path | None, destination: Path) -> str:
+def fetch(dataset: str, directory: Path | None, destination: Path) -> str:
     """Make `destination` hold the four files of `dataset`, and say in a short phrase where they came from.
 
     `dataset` is mnist, fashion_mnist, kmnist or custom. Files that are there and right are kept. The rest
@@ -123,7 +123,7 @@ def _write_set(contents: Contents, destination: Path) -> None:
     except OSError as error:
         raise UserError(f"{destination}: cannot be written: {error.strerror or error}") from None
     for name in stale:
-        files.write(destination / name, contents[name])
+        write_atomic(destination / name, contents[name])
 
 
 def _holds(path: Path, content: bytes) -> bool:

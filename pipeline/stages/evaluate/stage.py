@@ -10,19 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline import files
 from pipeline.analysis import figures, histograms
 from pipeline.analysis.statistics import compare
 from pipeline.data import dataset as data
 from pipeline.data.dataset import CLASSES, Examples
 from pipeline.errors import UserError
+from pipeline.files import to_csv, to_json, write_atomic
 from pipeline.network import activations
 from pipeline.network.device import prepare
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import restore
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.stages.evaluate import report as answer
-from pipeline.text import as_csv, as_json
 from pipeline.training import history as outputs
 from pipeline.training.history import Floats, History
 
@@ -73,7 +72,7 @@ def evaluate(params: Params, inputs: Inputs, folder: Path) -> None:
     tested = {variant: _test(params, variant, inputs.weights[variant], inputs.test) for variant in VARIANTS}
     _write_numbers(params, inputs.histories, tested, folder)
     for name, figure in _figures(params, inputs.histories, tested).items():
-        files.write(folder / "figures" / f"{name}.png", figures.png(figure))
+        write_atomic(folder / "figures" / f"{name}.png", figures.png(figure))
 
 
 @torch.no_grad()
@@ -117,14 +116,14 @@ def _write_numbers(
         name: compare(of["batchnorm"], of["plain"], settings.confidence, settings.resamples)
         for name, of in outcomes.items()
     }
-    files.write(folder / "metrics.json", as_json(answer.metrics(compared)))
-    files.write(folder / "answer.md", answer.text(params, compared, histories))
+    write_atomic(folder / "metrics.json", to_json(answer.metrics(compared)))
+    write_atomic(folder / "answer.md", answer.text(params, compared, histories))
     rows = [
         [seed, *(f"{getattr(tested[v], what)[at]:.9g}" for what in ("accuracy", "loss") for v in VARIANTS)]
         for at, seed in enumerate(params.train.seeds)
     ]
     header = ["seed", *(f"{variant}_{what}" for what in ("accuracy", "loss") for variant in VARIANTS)]
-    files.write(folder / "test_per_seed.csv", as_csv(header, rows))
+    write_atomic(folder / "test_per_seed.csv", to_csv(header, rows))
     counts = [
         [variant, seed, true, predicted, tested[variant].confusion[at, true, predicted]]
         for variant in VARIANTS
@@ -132,7 +131,7 @@ def _write_numbers(
         for true in range(CLASSES)
         for predicted in range(CLASSES)
     ]
-    files.write(folder / "confusion.csv", as_csv(["variant", "seed", "true", "predicted", "images"], counts))
+    write_atomic(folder / "confusion.csv", to_csv(["variant", "seed", "true", "predicted", "images"], counts))
 
 
 def _figures(
