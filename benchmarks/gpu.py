@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.report import table
-from benchmarks.settings import check_images
+from benchmarks.settings import read_images
 from pipeline import paths
-from pipeline.data import dataset as data
-from pipeline.data.dataset import CLASSES, PIXELS, Examples
+from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
 from pipeline.errors import UserError
 from pipeline.network.device import memory
 from pipeline.params import VARIANTS, Params, load
@@ -43,7 +42,7 @@ def measure(progress: Progress) -> str:
         raise UserError("PyTorch finds no CUDA device here, so there is nothing to measure")
     device = torch.device("cuda")
     params = load(paths.PARAMS)
-    examples = data.load(check_images(), 0, device).train
+    examples = split(read_images(), 0, device).train
     best = speed(device)
     floor = max(operations(params, len(examples)) / best.operations, traffic(params, len(examples)) / best.bytes)
     rows = []

@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.settings import LARGE_BATCH, check_images
+from benchmarks.settings import LARGE_BATCH, read_images
 from pipeline import paths
-from pipeline.data import dataset as data
-from pipeline.data.dataset import CLASSES, PIXELS, Examples
+from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
 from pipeline.records import sweeps as sweep_records
 from pipeline.sweeps.grid import points
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.run import plan
+from pipeline.sweeps.plan import plan
 from pipeline.training.loop import fit
 from pipeline.training.population import Population
 
@@ -87,7 +86,7 @@ def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
     outcome = Outcome(per_epoch, measured, measured, measured[:, 0], measured[:, 0], np.zeros(seeds))
     with tempfile.TemporaryDirectory() as name:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
-        tasks = plan(points(paths.PARAMS, {}, grid), check_images(), Path(name))
+        tasks = plan(points(paths.PARAMS, {}, grid), read_images(), Path(name))
         sweep_records.log_point("benchmark", tasks[0], outcome)  # which makes the store
         for task in tasks[1:]:
             start = time.perf_counter()
@@ -105,7 +104,7 @@ def _multiply(batches: list[list[_Layer]]) -> None:
 
 
 def _images() -> Examples:
-    return data.load(check_images(), 0, torch.device("cpu")).train
+    return split(read_images(), 0, torch.device("cpu")).train
 
 
 def _nothing(_: Perceptron) -> dict[str, Tensor]:

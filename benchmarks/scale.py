@@ -18,15 +18,15 @@ from ray.cluster_utils import Cluster
 from benchmarks import project
 from benchmarks.machine import cores
 from benchmarks.report import table
-from benchmarks.settings import check_images
+from benchmarks.settings import read_images
 from pipeline import paths
-from pipeline.data import dataset as data
-from pipeline.data.dataset import Split
+from pipeline.data.dataset import Split, split
+from pipeline.data.images import ImageFiles
 from pipeline.network.device import prepare
 from pipeline.params import VARIANTS, load
 from pipeline.sweeps import grid, ray_cluster
-from pipeline.sweeps import run as sweep
-from pipeline.sweeps.run import Task
+from pipeline.sweeps.plan import Task, plan
+from pipeline.sweeps.run import train_locally
 
 POINTS = 2  # of the grid for every worker, two populations each
 
@@ -104,25 +104,27 @@ def projected(measured: Measured, nodes: int) -> Projected:
 def measure(progress: Progress) -> Measured:
     """Measure one local sweep, and one with 1, 2, 4 … workers up to the cores of this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    images = check_images()
-    split = data.load(images, 0, prepare("cpu", 1))
+    images = read_images()
+    examples = split(images, 0, prepare("cpu", 1))
     with tempfile.TemporaryDirectory() as folder:
-        list(sweep.here(_tasks(1, images, Path(folder) / "warm")[:1], split, _ignore))  # what happens once in a process
+        list(
+            train_locally(_tasks(1, images, Path(folder) / "warm")[:1], examples, _ignore)
+        )  # what happens once in a process
         tasks = _tasks(1, images, Path(folder))  # from the beginning, where no checkpoint is kept
         begun = time.perf_counter()
-        list(sweep.here(tasks, split, _ignore))
+        list(train_locally(tasks, examples, _ignore))
         alone = sum(task.epochs() for task in tasks) / (time.perf_counter() - begun)
         progress(f"in this process: {alone:.1f} model-epochs per second")
         rates = {}
         for workers in (2**power for power in range(cores().bit_length())):
-            rates[workers] = _rate(workers, _tasks(workers, images, Path(folder)), split)
+            rates[workers] = _rate(workers, _tasks(workers, images, Path(folder)), examples)
             progress(f"workers {workers}: {rates[workers]:.1f} model-epochs per second")
-        put, fetch = _broadcast(split)
+        put, fetch = _broadcast(examples)
         progress(f"data: {put:.2f} s to put, {fetch:.2f} s to fetch")
         points = project.logging(load(paths.PARAMS), VARIANTS[0], 0)
         log = statistics.median(next(points) for _ in range(5))
         progress(f"logging: {log:.2f} s per point")
-    size = sum(array.nbytes for part in ray_cluster._arrays(split)[:2] for array in part)
+    size = sum(array.nbytes for part in ray_cluster._arrays(examples)[:2] for array in part)
     return Measured(alone, rates, tasks[0].epochs(), size, put, fetch, log)
 
 
@@ -167,10 +169,10 @@ def markdown(machine: str, measured: Measured) -> str:
     return "\n\n".join(text) + "\n"
 
 
-def _tasks(workers: int, images: Path, folder: Path) -> list[Task]:
+def _tasks(workers: int, images: ImageFiles, folder: Path) -> list[Task]:
     rates = [f"{rate:.6g}" for rate in np.linspace(0.05, 0.15, POINTS * workers)]
     points = grid.points(paths.PARAMS, {"device": "cpu", "threads": "1"}, {"train.lr": rates})
-    return sweep.plan(points, images, folder)
+    return plan(points, images, folder)
 
 
 def _rate(workers: int, tasks: Sequence[Task], split: Split) -> float:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline import paths
-from pipeline.data import idx
+from pipeline.data import idx, images
+from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
 
 Kind = Literal["lab", "project", "products", "lab_with_validation", "logging"]
@@ -38,3 +39,12 @@ def check_images() -> Path:
     if missing:
         raise UserError(f"{MNIST}: {', '.join(missing)} missing; run `make repro` first")
     return MNIST
+
+
+def read_images() -> ImageFiles:
+    """Read MNIST.
+
+    Raises:
+        UserError: A file is missing or not MNIST's.
+    """
+    return images.read("mnist", check_images())

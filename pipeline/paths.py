@@ -1,4 +1,4 @@
-"""Where the pipeline's files lie, relative to the repository root, as dvc.yaml has them."""
+"""Where the pipeline's files are, relative to the repository root, as dvc.yaml has them."""
 
 from pathlib import Path
 
@@ -7,5 +7,3 @@ DATA = Path("data")
 RUNS = Path("runs")
 RESULTS = Path("results/lab")
 SWEEPS = Path("sweeps")
-UNSENT = Path("mlruns/unsent")
-TRACKED = Path("mlruns/tracked.json")  # beside the embedded store, to go when that goes

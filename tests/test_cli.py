@@ -1,14 +1,16 @@
 """What a user meets at the command line: help, errors of one line, nothing written."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from click.testing import CliRunner
 
-from pipeline.cli import main
-from pipeline.commands import flows
+from pipeline.cli import COMMANDS, main
 from tests.conftest import ROOT
 
 
@@ -68,7 +70,7 @@ def test_a_mistyped_key_in_the_file(project: Path) -> None:
 
 
 def test_too_little_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows, "download", lambda _: torch.empty(2**50))
+    monkeypatch.setattr("pipeline.commands.images.sources.fetch", lambda *_: torch.empty(2**50))
     assert re.fullmatch(
         r"not enough memory \(.* allocate .*\); make model\.hidden, train\.batch_size or .* smaller",
         refusal(project, "download"),
@@ -80,7 +82,7 @@ def test_no_params_file(project: Path) -> None:
     assert refusal(project, "download").startswith("params.yaml: cannot be read: ")
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--help"])
     assert result.exit_code == 0
@@ -90,4 +92,18 @@ def test_help_shows_an_example(command: str) -> None:
 def test_the_list_of_commands() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert "mlflow run . -P batchnorm=false" in " ".join(result.stdout.split())
-    assert all(name in result.stdout for name in main.commands)
+    assert all(name in result.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_list_says_what_each_command_says_first(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command
+    assert command.help
+    assert command.help.replace("\n", " ").startswith(COMMANDS[name].removesuffix("."))
+
+
+def test_the_list_takes_no_library() -> None:
+    program = "import sys; from pipeline.cli import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"torch", "mlflow", "numpy", "matplotlib", "dvc"} & set(shown.stdout.split())

@@ -1,13 +1,13 @@
 """The images as tensors, and the only place that knows which of them train, validate and test."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data import idx
+from pipeline.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
 
 CLASSES = 10
@@ -34,16 +34,17 @@ class Split:
     test: Examples
 
 
-def load(directory: Path, holdout: int, device: torch.device) -> Split:
-    """Read the four IDX files in `directory` onto `device`.
+def split(files: ImageFiles, holdout: int, device: torch.device) -> Split:
+    """Put the images of a data set onto `device`, those that train apart from those that validate and test.
 
     The last `holdout` training images become the validation images (for MNIST, 10,000 give the customary
     50,000 / 10,000 split); with 0, validation is on the test images, as in the lab.
 
     Raises:
-        UserError: a file is missing or damaged, or `holdout` leaves nothing to train on.
+        UserError: `holdout` leaves nothing to train on.
     """
-    train, test = (_read(directory, name, device) for name in ("train", "t10k"))
+    train = _examples(files, TRAIN_IMAGES, TRAIN_LABELS, device)
+    test = _examples(files, TEST_IMAGES, TEST_LABELS, device)
     if holdout >= len(train):
         raise UserError(f"data.holdout = {holdout}: must be less than the {len(train)} training images")
     if holdout == 0:
@@ -77,10 +78,7 @@ def batch_order(seed: int, count: int, epoch: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(count))
 
 
-def _read(directory: Path, name: str, device: torch.device) -> Examples:
-    pixels = idx.read_images(directory / f"{name}-images-idx3-ubyte")
-    labels = idx.read_labels(directory / f"{name}-labels-idx1-ubyte")
-    if len(pixels) != len(labels):
-        raise UserError(f"{directory}: {len(pixels)} {name} images but {len(labels)} labels")
-    images = torch.from_numpy(pixels.reshape(len(pixels), PIXELS)).to(device).float().div_(255)
-    return Examples(images, torch.from_numpy(labels).to(device).long())
+def _examples(files: ImageFiles, images: str, labels: str, device: torch.device) -> Examples:
+    pixels = files.arrays[images]
+    scaled = torch.from_numpy(pixels.reshape(len(pixels), PIXELS)).to(device).float().div_(255)
+    return Examples(scaled, torch.from_numpy(files.arrays[labels]).to(device).long())

@@ -5,6 +5,7 @@ nothing is unpickled.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.dataset import PIXELS
-from pipeline.files import write_atomic
+from pipeline.data.idx import TEST_IMAGES
+from pipeline.data.images import ImageFiles
 from pipeline.network.perceptron import Perceptron, restore
 from pipeline.params import Model, Variant
 
+PACKAGE = Path(__file__).parents[1]  # the code that a logged model carries
 PACKAGES = ("mlflow", "torch", "numpy", "safetensors", "pydantic", "ruamel.yaml")
+_NETWORK, _WEIGHTS = "network.json", "weights.safetensors"
 
 
 class Classifier:
@@ -34,16 +38,23 @@ class Classifier:
         return classes
 
 
-def save(folder: Path, model: Model, variant: Variant, weights: dict[str, NDArray[np.float32]]) -> None:
-    """Write one network, every array with a single member, so that `_load_pyfunc` finds it."""
+def files(model: Model, variant: Variant, weights: Mapping[str, NDArray[np.float32]]) -> dict[str, bytes]:
+    """Return the files of one network, every array with a single member, as `_load_pyfunc` reads them."""
     description = {"variant": variant, "model": model.model_dump(mode="json")}
-    write_atomic(folder / "network.json", json.dumps(description, indent=2) + "\n")
-    write_atomic(folder / "weights.safetensors", safetensors.numpy.save(weights))
+    return {
+        _NETWORK: (json.dumps(description, indent=2) + "\n").encode(),
+        _WEIGHTS: safetensors.numpy.save(dict(weights)),
+    }
+
+
+def example(images: ImageFiles) -> NDArray[np.float32]:
+    """Return the first two test images as rows that the model takes."""
+    pixels = images.arrays[TEST_IMAGES][:2]
+    return (pixels.reshape(2, -1) / 255).astype(np.float32)
 
 
 def _load_pyfunc(path: str) -> Classifier:
-    folder = Path(path)
-    description = json.loads((folder / "network.json").read_text(encoding="utf-8"))
-    weights = safetensors.numpy.load_file(folder / "weights.safetensors")
+    description = json.loads((Path(path) / _NETWORK).read_text(encoding="utf-8"))
+    weights = safetensors.numpy.load_file(Path(path) / _WEIGHTS)
     model = Model.model_validate(description["model"])
     return Classifier(restore(model, description["variant"] == "batchnorm", weights))

@@ -1,205 +1,235 @@
 """What the runs of the stages hold in MLflow: each stage's record, made from the files that the stage has left.
 
-A stage that runs and a stage that DVC restores from its cache are recorded by the same code. Modules that take
-seconds to import are imported where they are used: most commands need none of them here.
+A stage that runs and a stage that DVC restores from its cache are recorded by the same code.
 """
 
 import csv
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from pipeline.data import idx, published
+from pipeline.analysis import histograms
+from pipeline.analysis.figures import TENSORS
+from pipeline.data.idx import FILES
+from pipeline.data.images import ImageFiles
+from pipeline.network import activations
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.records import saved_view
+from pipeline.records import pyfunc, saved_view
+from pipeline.records.curves import curves, mean_or_member, training_params
 from pipeline.tracking.runs import Points, Run
 from pipeline.tracking.store import OUTPUTS_TAG
-from pipeline.training import history as outputs
-from pipeline.training.history import Floats, History
+from pipeline.training import history
+from pipeline.training.history import History
 
-if TYPE_CHECKING:
-    from pipeline.sweeps.outcome import Outcome
+RESULTS = ("metrics.json", "answer.md", "test_per_seed.csv", "confusion.csv")
 
 
 @dataclass(frozen=True)
-class Record:
-    """A stage's run: its name, what it used the images for, what it was given, and how its files are logged."""
+class StageRecord(ABC):
+    """The record of a stage that was given `params` and leaves its files in `folder`."""
 
-    stage: str
-    context: str
-    note: str
-    settings: Params
-    params: dict[str, Any]
-    images: Path
+    params: Params
     folder: Path
-    files: list[Path]
-    log: Callable[[Run], None]
+
+    @property
+    @abstractmethod
+    def stage(self) -> str:
+        """The stage's name in dvc.yaml."""
+
+    @property
+    @abstractmethod
+    def purpose(self) -> str:
+        """What the stage uses the images for, as MLflow's data sets say it."""
+
+    @property
+    @abstractmethod
+    def note(self) -> str:
+        """The run's description."""
+
+    @property
+    @abstractmethod
+    def given(self) -> dict[str, Any]:
+        """The parameters that the stage depends on, by dotted name."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> list[Path]:
+        """The files that make the outputs of one stage equal to those of another."""
+
+    @abstractmethod
+    def log_outputs(self, run: Run, images: ImageFiles) -> None:
+        """Log what the stage has left."""
 
     def digest(self) -> str:
         """Return a SHA-256 over the stage's name, parameters and output files."""
-        given = json.dumps([self.stage, self.params], sort_keys=True).encode()
-        files = [hashlib.sha256(path.read_bytes()).digest() for path in self.files]
+        given = json.dumps([self.stage, self.given], sort_keys=True).encode()
+        files = [hashlib.sha256(path.read_bytes()).digest() for path in self.outputs]
         return hashlib.sha256(b"".join([given, *files])).hexdigest()
 
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Return whether every output file is there."""
-        return all(path.is_file() for path in self.files)
+        return all(path.is_file() for path in self.outputs)
 
     def begin(self, run: Run) -> None:
         """Log what is known before the stage's work."""
-        given = json.dumps(self.params, sort_keys=True, default=str)
-        run.params(self.params)
-        digest = hashlib.sha256(given.encode()).hexdigest()
-        run.tags({"stage": self.stage, "digest.params": digest, "mlflow.note.content": self.note})
+        run.log_params(self.given)
+        digest = hashlib.sha256(json.dumps(self.given, sort_keys=True, default=str).encode()).hexdigest()
+        run.set_tags({"stage": self.stage, "digest.params": digest, "mlflow.note.content": self.note})
 
-    def finish(self, run: Run) -> None:
-        """Log what the stage has left."""
-        images = published.digest(self.images)
-        counts = {part: len(idx.read_labels(self.images / f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k")}
-        run.tags({"digest.data": images})
-        run.dataset(self.settings.data.dataset, images, self.context, json.dumps(counts))
-        self.log(run)
+    def finish(self, run: Run, images: ImageFiles, seconds: float | None = None) -> None:
+        """Log the images, what the stage has left and, unless DVC has restored it, how long its work took."""
+        run.set_tags({"digest.data": images.digest})
+        run.log_input(self.params.data.dataset, images.digest, self.purpose, json.dumps(images.counts))
+        self.log_outputs(run, images)
+        if seconds is not None:
+            run.log_metrics({"seconds": [(0, seconds)]})
         digest = self.digest()
-        run.replace(digest)
-        run.tags({OUTPUTS_TAG: digest})  # last: it says that the record is whole
+        run.delete_duplicates(digest)
+        run.set_tags({OUTPUTS_TAG: digest})  # last: it says that the record is whole
 
 
-def download(params: Params, images: Path) -> Record:
-    """Describe the run of stage `download`."""
-    given = {"data.dataset": params.data.dataset, "data.directory": params.data.directory}
-    paths = [images / name for name in idx.FILES]
+class DownloadRecord(StageRecord):
+    """The record of stage `download`."""
 
-    def log(run: Run) -> None:
-        labels = {part: idx.read_labels(images / f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")}
-        counts = {f"images/{part}": [(0, float(len(array)))] for part, array in labels.items()}
-        run.metrics({**counts, "bytes": [(0, float(sum(path.stat().st_size for path in paths)))]})
-        sums = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths)
-        run.text("".join(sums), "sha256sums.txt")
+    stage = "download"
+    purpose = "download"
+    note = "The images, verified."
 
-    return Record("download", "download", "The images, verified.", params, given, images, images, paths, log)
+    @property
+    def given(self) -> dict[str, Any]:
+        """The data set and the folder to look for it first."""
+        return {"data.dataset": self.params.data.dataset, "data.directory": self.params.data.directory}
 
+    @property
+    def outputs(self) -> list[Path]:
+        """The four files."""
+        return [self.folder / name for name in FILES]
 
-def train(params: Params, variant: Variant, images: Path, folder: Path) -> Record:
-    """Describe the run of stage `train` for one variant: means over seeds, and a nested run for each seed."""
-    given = trained_with(params, variant)
-    paths = [folder / name for name in outputs.FILES]
-
-    def log(run: Run) -> None:
-        history = outputs.read(folder)
-        _log_model(run, params, variant, images, folder, history)
-        run.metrics(curves(history))
-        run.metrics(_moments(history))
-        run.metrics({"diverged": [(0, history.diverged())]})
-        _log_histograms(run, params, variant, history)
-        run.files(paths, "training")
-        for at, seed in enumerate(history.seeds):
-            run.child(f"train@{variant} seed {seed}", {**given, "seed": seed}, curves(history, at))
-
-    note = (
-        f"Curves are means over {len(params.train.seeds)} seeds, which are nested runs. `model` is the first seed's. "
-        "Histograms of the activations, by epoch, are the images among the model metrics."
-    )
-    return Record(f"train@{variant}", "training", note, params, given, images, folder, paths, log)
+    def log_outputs(self, run: Run, images: ImageFiles) -> None:
+        """Log counts, bytes and digests."""
+        counts = {f"images/{part}": [(0, float(count))] for part, count in images.counts.items()}
+        run.log_metrics({**counts, "bytes": [(0, float(images.size))]})
+        run.log_text("".join(f"{images.sha256[name]}  {name}\n" for name in FILES), "sha256sums.txt")
 
 
-def evaluate(params: Params, images: Path, folder: Path) -> Record:
-    """Describe the run of stage `evaluate`."""
-    paths = [folder / name for name in ("metrics.json", "answer.md", "test_per_seed.csv", "confusion.csv")]
+@dataclass(frozen=True)
+class TrainRecord(StageRecord):
+    """The record of stage `train` for one variant: means over seeds, and a nested run for each seed."""
 
-    def log(run: Run) -> None:
-        found = json.loads(paths[0].read_text(encoding="utf-8"))
-        run.metrics({name: [(0, value)] for name, value in _flat(found)})
-        with paths[2].open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        for variant in VARIANTS:
-            for what in ("accuracy", "loss"):
-                points = [(int(row["seed"]), float(row[f"{variant}_{what}"])) for row in rows]
-                run.metrics({f"test_{what}_by_seed/{variant}": points})
-        run.files(paths, "results")
-        run.files(sorted((folder / "figures").glob("*.png")), "figures")
+    variant: Variant
+    purpose = "training"
 
+    @property
+    def stage(self) -> str:
+        """The stage's name in dvc.yaml."""
+        return f"train@{self.variant}"
+
+    @property
+    def note(self) -> str:
+        """The run's description."""
+        return (
+            f"Curves are means over {len(self.params.train.seeds)} seeds, which are nested runs. `model` is the first "
+            "seed's. Histograms of the activations, by epoch, are the images among the model metrics."
+        )
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Everything but how to evaluate, and the variant."""
+        return training_params(self.params, self.variant)
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All that a training leaves."""
+        return [self.folder / name for name in history.FILES]
+
+    def log_outputs(self, run: Run, images: ImageFiles) -> None:
+        """Log the model, curves, moments, pictures, files and seeds."""
+        trained = history.read(self.folder)
+        self._log_model(run, images, trained)
+        run.log_metrics(curves(trained))
+        run.log_metrics(_moments(trained))
+        run.log_metrics({"diverged": [(0, trained.diverged())]})
+        self._log_histograms(run, trained)
+        run.log_artifacts(self.outputs, "training")
+        for at, seed in enumerate(trained.seeds):
+            run.log_child(f"{self.stage} seed {seed}", {**self.given, "seed": seed}, curves(trained, at))
+
+    def _log_model(self, run: Run, images: ImageFiles, trained: History) -> None:
+        """Log the first seed's network, with its own accuracy, and two test images as the example."""
+        weights = {name: array[:1] for name, array in history.read_weights(self.folder).items()}
+        accuracy = float(trained.validation_accuracy[0, -1])
+        run.log_model(
+            pyfunc.__name__,
+            pyfunc.files(self.params.model, self.variant, weights),
+            pyfunc.example(images),
+            pyfunc.PACKAGES,
+            pyfunc.PACKAGE,
+            {"validation/accuracy_of_model": accuracy},
+        )
+        run.set_tags({"model.seed": str(trained.seeds[0])})
+
+    def _log_histograms(self, run: Run, trained: History) -> None:
+        """Log one picture per hidden tensor and epoch, small enough to be read as the thumbnail that MLflow shows."""
+        for tensor, counts in trained.histograms.items():
+            axis = activations.scale(tensor, self.params.model.activation)
+            for epoch, picture in enumerate(histograms.frames(self.variant, tensor, counts, axis)):
+                run.log_image(tensor.replace(".", "_"), epoch, picture)
+        keys = [f"layer{at + 1}_{kind}" for at in range(len(self.params.model.hidden)) for kind in TENSORS]
+        run.set_experiment_tag(saved_view.TAG, saved_view.variants(keys, trained.epochs))
+
+
+class EvaluateRecord(StageRecord):
+    """The record of stage `evaluate`."""
+
+    stage = "evaluate"
+    purpose = "evaluation"
     note = "The variants compared seed by seed on the test images: artifact `results/answer.md` says it in words."
-    return Record("evaluate", "evaluation", note, params, params.flat(), images, folder, paths, log)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """All parameters."""
+        return self.params.flat()
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Numbers and words; figures follow from them."""
+        return [self.folder / name for name in RESULTS]
+
+    def log_outputs(self, run: Run, _: ImageFiles) -> None:
+        """Log the comparison, both variants' test results by seed, files and figures."""
+        metrics, _answer, per_seed, _confusion = self.outputs
+        compared = json.loads(metrics.read_text(encoding="utf-8"))
+        run.log_metrics({name: [(0, value)] for name, value in _flat(compared)})
+        with per_seed.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        run.log_metrics(
+            {
+                f"test_{outcome}_by_seed/{variant}": [
+                    (int(row["seed"]), float(row[f"{variant}_{outcome}"])) for row in rows
+                ]
+                for variant in VARIANTS
+                for outcome in ("accuracy", "loss")
+            }
+        )
+        run.log_artifacts(self.outputs, "results")
+        run.log_artifacts(sorted((self.folder / "figures").glob("*.png")), "figures")
 
 
-def of(stage: str, params: Params, images: Path, folder: Path) -> Record:
-    """Describe the run of the stage of this name, such as `train@plain`."""
-    if stage == "download":
-        return download(params, images)
-    if stage == "evaluate":
-        return evaluate(params, images, folder)
-    (variant,) = (variant for variant in VARIANTS if stage == f"train@{variant}")
-    return train(params, variant, images, folder)
-
-
-def trained_with(params: Params, variant: Variant) -> dict[str, Any]:
-    """Return what a training depends on, by dotted name, and its variant."""
-    sections = {name: value for name, value in params.flat().items() if not name.startswith("evaluate.")}
-    return {**sections, "variant": variant}
-
-
-def curves(history: "History | Outcome", member: int | None = None) -> dict[str, Points]:
-    """Return one member's curves, or their means over the members."""
+def _moments(trained: History) -> dict[str, Points]:
+    """Return means over seeds; `layer1.activation.std` is chart `activation_std` of section `values/layer1`."""
+    names = {name: name.split(".") for name in trained.moments}
     return {
-        "train/loss": list(enumerate(of_member(history.train_loss, member), start=1)),
-        "validation/loss": list(enumerate(of_member(history.validation_loss, member))),
-        "validation/accuracy": list(enumerate(of_member(history.validation_accuracy, member))),
-    }
-
-
-def of_member(values: Floats, member: int | None) -> Floats:
-    """Return one member's values, or their means over the members, of values [members, ...]."""
-    picked: Floats = values.mean(axis=0) if member is None else values[member]
-    return picked
-
-
-def _moments(history: History) -> dict[str, Points]:
-    """Means over seeds; `layer1.activation.std` becomes chart `activation_std` of section `values/layer1`."""
-    names = {name: name.split(".") for name in history.moments}
-    return {
-        f"values/{layer}/{tensor}_{moment}": list(enumerate(history.moments[name].mean(axis=0)))
+        f"values/{layer}/{tensor}_{moment}": list(enumerate(mean_or_member(trained.moments[name])))
         for name, (layer, tensor, moment) in names.items()
     }
 
 
-def _log_histograms(run: Run, params: Params, variant: Variant, history: History) -> None:
-    """Log one picture per hidden tensor and epoch, small enough to be read as the thumbnail that MLflow shows."""
-    from pipeline.analysis import histograms
-    from pipeline.analysis.figures import TENSORS
-    from pipeline.network import activations
-
-    for tensor, counts in history.histograms.items():
-        axis = activations.scale(tensor, params.model.activation)
-        for epoch, picture in enumerate(histograms.frames(variant, tensor, counts, axis)):
-            run.image(tensor.replace(".", "_"), epoch, picture)
-    keys = [f"layer{at + 1}_{kind}" for at in range(len(params.model.hidden)) for kind in TENSORS]
-    run.experiment_tag(saved_view.TAG, saved_view.variants(keys, history.epochs))
-
-
-def _log_model(run: Run, params: Params, variant: Variant, images: Path, folder: Path, history: History) -> None:
-    """Log the first seed's network, with its own accuracy, and two test images as the example."""
-    from pipeline.records import pyfunc
-
-    weights = {name: array[:1] for name, array in outputs.read_weights(folder).items()}
-    pixels = idx.read_images(images / "t10k-images-idx3-ubyte")[:2]
-    example = (pixels.reshape(2, -1) / 255).astype(np.float32)
-    own = {"validation/accuracy_of_model": float(history.validation_accuracy[0, -1])}
-    with tempfile.TemporaryDirectory() as scratch:
-        model = Path(scratch) / "network"
-        pyfunc.save(model, params.model, variant, weights)
-        run.model("pipeline.records.pyfunc", model, example, pyfunc.PACKAGES, own)
-    run.tags({"model.seed": str(history.seeds[0])})
-
-
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found = []
+    flat = []
     for name, value in values.items():
         path = f"{prefix}/{name}" if prefix else name
-        found += _flat(value, path) if isinstance(value, dict) else [(path, float(value))]
-    return found
+        flat += _flat(value, path) if isinstance(value, dict) else [(path, float(value))]
+    return flat

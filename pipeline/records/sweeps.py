@@ -6,55 +6,52 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.records.stages import curves, of_member, trained_with
+from pipeline.records.curves import curves, mean_or_member, training_params
 from pipeline.sweeps.grid import Point
-from pipeline.tracking import runs, store
-from pipeline.tracking.contact import StoreError
-from pipeline.tracking.runs import Points
+from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.plan import Task
+from pipeline.tracking import store
+from pipeline.tracking.errors import TrackingError
+from pipeline.tracking.runs import Points, start_run
 from pipeline.tracking.store import OUTPUTS_TAG
-
-if TYPE_CHECKING:
-    from pipeline.sweeps.outcome import Outcome
-    from pipeline.sweeps.run import Task
 
 SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
 PAUSE = 60.0  # seconds before a sweep asks again for a store that was out of reach
 
 
 class Recorder:
-    """The points of a sweep, recorded as they come or, while the store is out of reach, later."""
+    """Records the points of a sweep as they come or, while the store is out of reach, later."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._waiting: list[tuple[Task, Outcome]] = []
         self._pause_until = 0.0
 
-    def log(self, task: "Task", outcome: "Outcome") -> None:
-        """Record a point, and those that wait; go on whether that succeeds or not."""
+    def log(self, task: Task, outcome: Outcome) -> None:
+        """Record a point, and those that wait; a store that fails does not stop the sweep."""
         self._waiting.append((task, outcome))
         if time.monotonic() < self._pause_until:
             return
         try:
             self._flush()
-        except StoreError as error:
-            print(f"{self._name}: goes on, and records its points later: {error}", file=sys.stderr)
+        except TrackingError as error:
+            print(f"{self._name}: continues, and records its points later: {error}", file=sys.stderr)
             self._pause_until = time.monotonic() + PAUSE
 
     def finish(self, points: Sequence[Point], written: Sequence[Path]) -> None:
         """Record the points that wait, and what was found.
 
         Raises:
-            UserError: the store is out of reach.
+            UserError: The store is out of reach.
         """
         try:
             self._flush()
             log_sweep(self._name, points, written, own="MLFLOW_RUN_ID" not in os.environ)
-        except StoreError as error:
+        except TrackingError as error:
             raise UserError(
                 f"{self._name}: its results are whole, in {written[0].parent}, but not all is recorded: {error}; "
                 "the same command again trains nothing and records the rest"
@@ -66,54 +63,54 @@ class Recorder:
             self._waiting.pop(0)
 
 
-def log_point(name: str, task: "Task", outcome: "Outcome") -> None:
+def log_point(name: str, task: Task, outcome: Outcome) -> None:
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
     at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
     digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
-    if store.recorded(digest, SWEEPS):
+    if store.has_run(digest, SWEEPS):
         return
     variant, params = task.variant, task.point.params
-    given = trained_with(params, variant)
+    given = training_params(params, variant)
     tags = {"stage": "sweep", "sweep": name, "variant": variant}
-    with runs.start(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
-        run.params(given)
-        run.metrics(curves(outcome) | _watched(task, outcome))
-        run.metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
+    with start_run(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
+        run.log_params(given)
+        run.log_metrics(curves(outcome) | _watched(task, outcome))
+        run.log_metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
         for at, seed in enumerate(params.train.seeds):
             own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
-            run.child(
+            run.log_child(
                 f"{variant} {at_point} seed {seed} [{name}]", own, curves(outcome, at) | _watched(task, outcome, at)
             )
-        run.tags({OUTPUTS_TAG: digest})
+        run.set_tags({OUTPUTS_TAG: digest})
 
 
 def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own: bool) -> None:
-    """Log a sweep's tables, answer and figures: in the run that `mlflow run` has started, or in one of its `own`.
+    """Log a sweep's tables, answer and figures, in a run of its `own` or in the one that `mlflow run` has started.
 
-    What a run of its own has recorded before is not recorded again.
+    Equal ones are recorded once in a run of their own.
     """
     content = b"".join(path.read_bytes() for path in paths)
     digest = f"{name} {hashlib.sha256(content).hexdigest()}"
-    if own and store.recorded(digest, SWEEPS):
+    if own and store.has_run(digest, SWEEPS):
         return
     tags = {
         "stage": "sweep",
         "sweep": name,
         "mlflow.note.content": "The points are the runs with the same tag `sweep`.",
     }
-    with runs.start(f"summary [{name}]", tags, SWEEPS if own else None) as run:
+    with start_run(f"summary [{name}]", tags, SWEEPS if own else None) as run:
         spans = {key: dict.fromkeys(point.values[key] for point in points) for key in points[0].values}
-        run.params({f"grid.{key}": ",".join(values) for key, values in spans.items()})
-        run.files(paths, "results")
-        run.tags({OUTPUTS_TAG: digest})
+        run.log_params({f"grid.{key}": ",".join(values) for key, values in spans.items()})
+        run.log_artifacts(paths, "results")
+        run.set_tags({OUTPUTS_TAG: digest})
 
 
-def _watched(task: "Task", outcome: "Outcome", member: int | None = None) -> dict[str, Points]:
+def _watched(task: Task, outcome: Outcome, member: int | None = None) -> dict[str, Points]:
     """Return what the probe measured as one number, by iteration: of one member, or means over the members."""
     if task.probe is None:
         return {}
     return {
-        f"probe/{name}": [(at * task.probe.every, value) for at, value in enumerate(of_member(values, member))]
+        f"probe/{name}": [(at * task.probe.every, value) for at, value in enumerate(mean_or_member(values, member))]
         for name, values in outcome.watched.items()
         if values.ndim == 2
     }

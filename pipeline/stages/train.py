@@ -5,38 +5,42 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.data import dataset as data
-from pipeline.data.dataset import Split
+from pipeline.data.dataset import Split, check_batches, split
+from pipeline.data.images import ImageFiles
 from pipeline.network import activations
 from pipeline.network.device import prepare
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
-from pipeline.training import history as outputs
+from pipeline.training import history
 from pipeline.training.loop import Checkpoint, fit
 from pipeline.training.population import Population
 
 
-def read(params: Params, images: Path) -> Split:
-    """Read the images in the folder `images`, and check that both variants can be trained on them.
+def load_split(params: Params, images: ImageFiles) -> Split:
+    """Put the images onto `train.device`, and check that both variants can be trained on them.
 
     Raises:
-        UserError: they cannot, or the images are missing or damaged.
+        UserError: They cannot.
     """
-    split = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads))
-    data.check_batches(split, params.train.batch_size)
-    return split
+    examples = split(images, params.data.holdout, prepare(params.train.device, params.train.threads))
+    check_batches(examples, params.train.batch_size)
+    return examples
 
 
-def train(params: Params, variant: Variant, split: Split, folder: Path, checkpoint: Checkpoint | None = None) -> None:
-    """Train, and write what `outputs` describes into `folder`."""
+def train_variant(
+    params: Params, variant: Variant, examples: Split, folder: Path, checkpoint: Checkpoint | None = None
+) -> None:
+    """Train every seed of a variant, and write the files that `history` describes into `folder`."""
     settings = params.train
 
     def measure(network: Perceptron) -> dict[str, Tensor]:
-        return activations.measure(network, params.model.activation, split.validation, settings.validation_batch_size)
+        return activations.measure(
+            network, params.model.activation, examples.validation, settings.validation_batch_size
+        )
 
     population = Population(variant, params.model, settings, settings.seeds)
     epochs = len(settings.seeds) * settings.epochs
     with tqdm(total=epochs, desc=f"train {variant}", unit="epoch", disable=None) as bar:
-        trained = fit(population, split.train, measure, bar.update, checkpoint=checkpoint)
-    outputs.write(folder, settings.seeds, trained)
-    outputs.write_settings(folder, params)
+        trained = fit(population, examples.train, measure, bar.update, checkpoint=checkpoint)
+    history.write(folder, settings.seeds, trained)
+    history.write_settings(folder, params)

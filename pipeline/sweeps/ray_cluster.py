@@ -38,7 +38,8 @@ from pipeline.training.population import Population
 if TYPE_CHECKING:
     from ray.actor import ActorProxy
 
-    from pipeline.sweeps.run import Advance, Task
+    from pipeline.sweeps.plan import Task
+    from pipeline.sweeps.run import Advance
 
 Arrays = Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]  # images and labels: training, validation, test
 
@@ -143,7 +144,7 @@ class Cluster:
         return sum(int(min(node.get("CPU", 0) // self.threads, own)) for node, own in zip(nodes, gpus, strict=True))
 
     def _lost(self, words: str) -> UserError:
-        return UserError(f"--ray {self.address}: {words}; what came back is kept, and the same command goes on")
+        return UserError(f"--ray {self.address}: {words}; what came back is kept, and the same command resumes")
 
 
 class _Reports:

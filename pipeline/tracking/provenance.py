@@ -1,4 +1,4 @@
-"""What links a run to the command, to DVC, to Git and to the process that makes it."""
+"""Where a run comes from: the command, DVC, Git and the process that makes it."""
 
 import contextlib
 import getpass
@@ -6,17 +6,17 @@ import os
 import subprocess
 import sys
 
-from pipeline import processes
+from . import process
 
 PROCESS_TAG = "process"
 
 
 def tags() -> dict[str, str]:
-    """Return the tags of every run; outside a repository the commit is left out."""
+    """Return the tags of every run; outside a Git repository they have no commit."""
     found = {
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": " ".join(["python -m pipeline", *sys.argv[1:]]),
-        PROCESS_TAG: processes.own(),
+        "mlflow.source.name": " ".join([_program(), *sys.argv[1:]]),
+        PROCESS_TAG: process.identity(),
     }
     with contextlib.suppress(KeyError, OSError):  # a user without a name, as in some containers
         found["mlflow.user"] = getpass.getuser()
@@ -28,14 +28,21 @@ def tags() -> dict[str, str]:
         if value := os.environ.get(name):
             found[name.lower().replace("_", ".", 1)] = value
     if root := os.environ.get("DVC_ROOT"):
-        found["dvc.root"] = f"{processes.machine()}:{root}"
+        found["dvc.root"] = f"{process.machine()}:{root}"
     return found
 
 
 def suffix() -> str:
-    """Return what the names of a DVC experiment's runs end with."""
+    """Return what the run names of a DVC experiment end with: its own name in brackets."""
     name = os.environ.get("DVC_EXP_NAME")
     return f" [{name}]" if name else ""
+
+
+def _program() -> str:
+    """Return how this program was started, as one types it."""
+    main = sys.modules["__main__"]
+    package = getattr(main, "__package__", None)
+    return f"python -m {package}" if package else os.path.relpath(sys.argv[0])
 
 
 def _git(*arguments: str) -> str:

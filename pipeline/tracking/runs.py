@@ -1,13 +1,15 @@
-"""Runs in MLflow that always end, batches instead of single values, links to DVC and Git."""
+"""Runs in MLflow that always end, and what can be logged to them, in batches instead of single values."""
 
 import contextlib
+import functools
 import os
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 import mlflow.pyfunc
 import numpy as np
@@ -17,199 +19,268 @@ from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from pipeline import processes
-from pipeline.tracking import contact, provenance, store
-from pipeline.tracking.contact import StoreError
-from pipeline.tracking.provenance import PROCESS_TAG
+from . import process, provenance, store
+from .errors import BRIEF, TrackingError, request_timeouts
 
 BATCH = 1000  # metrics that MLflow accepts in one request
 
-Points = Sequence[tuple[int, float]]
+Points = Sequence[tuple[int, float]]  # steps and values of a metric
+Given = ParamSpec("Given")
 
 
-@dataclass(frozen=True)
+class Call(NamedTuple):
+    """One call of a `log_` or `set_` method of `Run`."""
+
+    method: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def _logs(
+    method: "Callable[Concatenate[Run, Given], None]",
+) -> "Callable[Concatenate[Run, Given], None]":
+    """Let a method of `Run` raise nothing but TrackingError; in a run with a journal, not even that."""
+
+    @functools.wraps(method)
+    def log(run: "Run", /, *args: Given.args, **kwargs: Given.kwargs) -> None:
+        if run.journal is not None:
+            run.journal.append(Call(method.__name__, args, kwargs))
+        if run.outage:
+            return
+        try:
+            with store.translate_errors():
+                method(run, *args, **kwargs)
+        except TrackingError as error:
+            if run.journal is None:
+                raise
+            run.outage = error
+
+    return log
+
+
+@dataclass
 class Run:
-    """A run under way, and what can be logged to it."""
+    """A run under way.
+
+    With a journal, every call is noted there, and work is not broken off when the store fails: the first error is
+    kept as `outage`, and nothing more is sent.
+    """
 
     client: mlflow.MlflowClient
     run_id: str
     experiment_id: str
     common_tags: Mapping[str, str]
+    journal: list[Call] | None = None
+    outage: TrackingError | None = field(default=None, init=False)
+    ended: bool = field(default=False, init=False)
 
-    @store.errors()
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters that are not None; one that the run has (`mlflow run` logs what it was given) stays."""
+    @_logs
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters that are not None; one that the run already has (`mlflow run` logs its own) stays."""
         known = self.client.get_run(self.run_id).data.params
-        given = {name: value for name, value in values.items() if name not in known}
-        self.client.log_batch(self.run_id, params=_params(given))
+        new = {name: value for name, value in values.items() if name not in known}
+        self.client.log_batch(self.run_id, params=_params(new))
 
-    @store.errors()
-    def metrics(self, values: Mapping[str, Points]) -> None:
+    @_logs
+    def log_metrics(self, values: Mapping[str, Points]) -> None:
         """Log points (step, value) of every metric, in as few requests as possible."""
-        for batch in self._batches(values):
+        for batch in _batches(values):
             self.client.log_batch(self.run_id, metrics=batch)
 
-    @store.errors()
-    def tags(self, values: Mapping[str, str]) -> None:
+    @_logs
+    def set_tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
         self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in values.items()])
 
-    @store.errors()
-    def image(self, key: str, step: int, pixels: NDArray[np.uint8]) -> None:
-        """Log an image [height, width, 3] that the run's page shows with a step slider; `key` without slashes."""
+    @_logs
+    def set_experiment_tag(self, name: str, value: str) -> None:
+        """Set a tag of the run's experiment."""
+        self.client.set_experiment_tag(self.experiment_id, name, value)
+
+    @_logs
+    def log_image(self, key: str, step: int, pixels: NDArray[np.uint8]) -> None:
+        """Log an image [height, width, 3] that the run's page shows with a step slider; `key` has no slashes."""
         self.client.log_image(self.run_id, pixels, key=key, step=step)
 
-    @store.errors()
-    def files(self, paths: Sequence[Path], folder: str) -> None:
+    @_logs
+    def log_artifacts(self, paths: Sequence[Path], folder: str) -> None:
         """Log files as artifacts in a folder of the run."""
         for path in paths:
             self.client.log_artifact(self.run_id, str(path), folder)
 
-    @store.errors()
-    def text(self, content: str, name: str) -> None:
+    @_logs
+    def log_text(self, content: str, name: str) -> None:
         """Log a text as an artifact."""
         self.client.log_text(self.run_id, content, name)
 
-    @store.errors()
-    def dataset(self, name: str, digest: str, context: str, profile: str) -> None:
-        """Log an input: `context` is what it was used for."""
+    @_logs
+    def log_input(self, name: str, digest: str, context: str, profile: str) -> None:
+        """Log a data set, its digest (64 hexadecimal digits), what it was used for, and its profile in JSON."""
         entity = Dataset(name, digest[:12], "local", digest, profile=profile)
         self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
 
-    @store.errors()
-    def experiment_tag(self, name: str, value: str) -> None:
-        """Set a tag of the experiment."""
-        self.client.set_experiment_tag(self.experiment_id, name, value)
-
-    @store.errors()
-    def model(
+    @_logs
+    def log_model(
         self,
         loader: str,
-        folder: Path,
+        files: Mapping[str, bytes],
         example: NDArray[np.float32],
         packages: Sequence[str],
+        code: Path,
         metrics: Mapping[str, float],
     ) -> None:
-        """Log the model in `folder`, which module `loader` serves: float32 rows like `example` to int64 [rows].
+        """Log a model that maps float32 rows to int64 [rows].
 
-        `metrics` are the model's own. MLflow gives a model all metrics that its run has by then, so log it first.
+        MLflow gives a model all metrics that its run has by then, so log it first.
+
+        Args:
+            loader: The module that serves it, by its function `_load_pyfunc`.
+            files: The contents of the model's files, by name.
+            example: Rows that it takes.
+            packages: The distributions that it needs, which are pinned to the installed versions.
+            code: The folder of the package that holds `loader`.
+            metrics: The model's own.
         """
         signature = ModelSignature(
             inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
             outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
         )
-        logged = mlflow.initialize_logged_model(
-            "model", self.run_id, params=self.client.get_run(self.run_id).data.params, experiment_id=self.experiment_id
-        )
-        # Not by `mlflow.start_run`, whose end would end this run before it is whole.
-        Model.log(
-            None,
-            mlflow.pyfunc,
-            run_id=self.run_id,
-            model_id=logged.model_id,
-            loader_module=loader,
-            data_path=str(folder),
-            code_paths=[str(Path(__file__).parents[1])],
-            input_example=example,
-            signature=signature,
-            pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in packages],
-        )
+        params = self.client.get_run(self.run_id).data.params
+        logged = mlflow.initialize_logged_model("model", self.run_id, params=params, experiment_id=self.experiment_id)
+        with tempfile.TemporaryDirectory() as scratch:
+            data = Path(scratch) / "model"
+            data.mkdir()
+            for name, content in files.items():
+                (data / name).write_bytes(content)
+            # Not by `mlflow.start_run`, whose end would end this run before it is whole.
+            Model.log(
+                None,
+                mlflow.pyfunc,
+                run_id=self.run_id,
+                model_id=logged.model_id,
+                loader_module=loader,
+                data_path=str(data),
+                code_paths=[str(code)],
+                input_example=example,
+                signature=signature,
+                pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in packages],
+            )
         for name, value in metrics.items():
             self.client.log_metric(self.run_id, name, value, model_id=logged.model_id)
 
-    def child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Points]) -> "Run":
+    @_logs
+    def log_child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Points]) -> None:
         """Log a nested run, whole."""
-        with _created(
-            self.client, self.experiment_id, name, {**self.common_tags, MLFLOW_PARENT_RUN_ID: self.run_id}
-        ) as run:
-            with store.errors():
-                first, *rest = run._batches(metrics)
-                self.client.log_batch(run.run_id, metrics=first, params=_params(params))
-                for batch in rest:
-                    self.client.log_batch(run.run_id, metrics=batch)
-        return run
+        tags = {**self.common_tags, MLFLOW_PARENT_RUN_ID: self.run_id}
+        with _create(self.client, self.experiment_id, name, tags) as run:
+            first, *rest = _batches(metrics)
+            self.client.log_batch(run.run_id, metrics=first, params=_params(params))
+            for batch in rest:
+                self.client.log_batch(run.run_id, metrics=batch)
 
-    @store.errors()
-    def replace(self, digest: str) -> None:
+    @_logs
+    def delete_duplicates(self, digest: str) -> None:
         """Delete finished runs of the same DVC stage that have the same outputs."""
-        store.remove_equal(self.client, self.experiment_id, self.common_tags, digest)
+        store.delete_duplicates(self.client, self.experiment_id, self.common_tags, digest)
 
-    @store.errors()
     def end(self, status: str) -> None:
-        """End the run."""
-        self.client.set_terminated(self.run_id, status)
+        """End the run.
 
-    @staticmethod
-    def _batches(metrics: Mapping[str, Points]) -> list[list[Metric]]:
-        now = int(time.time() * 1000)
-        entities = [Metric(name, float(value), now, step) for name, at in metrics.items() for step, value in at]
-        return [entities[start : start + BATCH] for start in range(0, max(1, len(entities)), BATCH)]
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        with store.translate_errors():
+            self.client.set_terminated(self.run_id, status)
+        self.ended = True
 
 
 @contextlib.contextmanager
-def start(name: str, tags: Mapping[str, str], experiment: str | None = None) -> Iterator[Run]:
-    """Start a run, or go on with the one that `mlflow run` has started; end it whatever happens.
+def start_run(
+    name: str, tags: Mapping[str, str], experiment: str | None = None, journal: list[Call] | None = None
+) -> Iterator[Run]:
+    """Start a run, or resume the one that `mlflow run` has started; end it whatever happens.
 
     With the name of an `experiment`, which is made if it is missing, always start a new one there.
 
     Raises:
-        StoreError: the store cannot be used.
+        TrackingError: The store cannot be used.
     """
     client, experiment_id = store.connect(experiment)
     all_tags = {**provenance.tags(), **tags}
     given = None if experiment else os.environ.get("MLFLOW_RUN_ID")
     if not given:
-        with _created(client, experiment_id, name + provenance.suffix(), all_tags) as run:
+        with _create(client, experiment_id, name + provenance.suffix(), all_tags, journal) as run:
             yield run
         return
-    with store.errors():
+    with store.translate_errors():
         info = client.get_run(given).info
-    with _ended(Run(client, given, info.experiment_id, all_tags)) as run:
-        run.tags(all_tags)
-        with store.errors():
+    with _end(Run(client, given, info.experiment_id, all_tags, journal)) as run:
+        with store.translate_errors():
+            client.log_batch(given, tags=[RunTag(name, value) for name, value in all_tags.items()])
             client.update_run(given, name=f"{name} [{info.run_name}]")
         yield run
 
 
 @contextlib.contextmanager
-def again(name: str, tags: Mapping[str, str], experiment_id: str) -> Iterator[Run]:
-    """Start a run in the place of one that could not be ended whole, with that one's tags.
+def replace_run(name: str, tags: Mapping[str, str], experiment_id: str) -> Iterator[Run]:
+    """Start a run that replaces one that could not be ended whole, with that one's tags.
 
     Raises:
-        StoreError: the store cannot be used.
+        TrackingError: The store cannot be used.
     """
     client, _ = store.connect()
-    with _created(client, experiment_id, name, {**tags, PROCESS_TAG: processes.own()}) as run:
+    with _create(client, experiment_id, name, {**tags, provenance.PROCESS_TAG: process.identity()}) as run:
         yield run
 
 
 @contextlib.contextmanager
-def _created(client: mlflow.MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+def _create(
+    client: mlflow.MlflowClient,
+    experiment_id: str,
+    name: str,
+    tags: Mapping[str, str],
+    journal: list[Call] | None = None,
+) -> Iterator[Run]:
     """Start a run, and end it: a signal that comes between the two would leave it running."""
     with contextlib.ExitStack() as stack:
-        with processes.deferred(), store.errors():
-            started = client.create_run(experiment_id, tags=dict(tags), run_name=name)
-            run = stack.enter_context(_ended(Run(client, started.info.run_id, experiment_id, tags)))
+        with process.defer_signals(), store.translate_errors():
+            created = client.create_run(experiment_id, tags=dict(tags), run_name=name)
+            run = stack.enter_context(_end(Run(client, created.info.run_id, experiment_id, tags, journal)))
         yield run
 
 
 @contextlib.contextmanager
-def _ended(run: Run) -> Iterator[Run]:
-    """End the run as FINISHED, FAILED, or, when the process was asked to stop, KILLED."""
+def _end(run: Run) -> Iterator[Run]:
+    """End the run as FINISHED, FAILED or, when the process was asked to stop, KILLED."""
     status = "FAILED"
     try:
         yield run
-        status = "FINISHED"
+        status = "FAILED" if run.outage else "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
     finally:
-        with processes.deferred():
-            if status == "FINISHED":
-                run.end(status)
-            else:  # the user is told why it has this status; the next command ends what cannot be ended now
-                with contextlib.suppress(StoreError), contact.limits(contact.BRIEF):
-                    run.end(status)
+        with process.defer_signals():
+            _end_as(run, status)
+
+
+def _end_as(run: Run, status: str) -> None:
+    if status == "FINISHED":
+        try:
+            run.end(status)
+        except TrackingError as error:
+            if run.journal is None:
+                raise
+            run.outage = error
+    else:  # the user is told why it has this status; the next command ends what cannot be ended now
+        with contextlib.suppress(TrackingError), request_timeouts(BRIEF):
+            run.end(status)
+
+
+def _batches(values: Mapping[str, Points]) -> list[list[Metric]]:
+    now = int(time.time() * 1000)
+    entities = [Metric(name, float(value), now, step) for name, points in values.items() for step, value in points]
+    return [entities[start : start + BATCH] for start in range(0, max(1, len(entities)), BATCH)]
 
 
 def _params(values: Mapping[str, Any]) -> list[Param]:
@@ -218,6 +289,4 @@ def _params(values: Mapping[str, Any]) -> list[Param]:
 
 def _text(value: Any) -> str:
     """Return a parameter as params.yaml and the command line write it."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value)
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import processes
+from . import process
 
 WAIT = 60.0  # seconds that another process may take to make it
 _FIRST_TABLES = {"experiments", "runs", "metrics", "params", "tags"}  # those that MLflow makes first
@@ -18,21 +18,21 @@ def path_of(uri: str) -> Path | None:
     return Path(file).absolute() if file != uri and "?" not in file else None
 
 
-def prepare(path: Path, make: Callable[[str], None]) -> None:
-    """See to it that a whole store is in `path`: `make` one, at the address that it is given, if there is none.
+def ensure(path: Path, make: Callable[[str], None]) -> None:
+    """Make a whole store in `path` if there is none: `make` makes one at the address that it is given.
 
-    What a killed process has left half made holds no run yet, and is made anew.
+    What a killed process has left half made holds no run yet, and is replaced.
 
     Raises:
-        UserError: another process takes too long to make it.
-        OSError, sqlite3.Error: the file is damaged, or cannot be read or written.
+        OSError: The file cannot be read or written, or another process takes too long to make it (TimeoutError).
+        sqlite3.Error: The file is damaged.
     """
-    if _whole(path):
+    if _is_whole(path):
         return
-    with processes.alone(path, WAIT, f"{path}: another process is still making it"):
+    with process.exclusive(path, WAIT, f"{path}: another process is still making it"):
         end = time.monotonic() + WAIT
-        while not _whole(path):
-            if path.exists() and processes.held(path, time.time()) and time.monotonic() < end:
+        while not _is_whole(path):
+            if path.exists() and process.is_open_elsewhere(path, time.time()) and time.monotonic() < end:
                 time.sleep(0.2)
                 continue
             part = path.with_name(f".{path.name}.part")
@@ -42,8 +42,8 @@ def prepare(path: Path, make: Callable[[str], None]) -> None:
             part.replace(path)
 
 
-def _whole(path: Path) -> bool:
-    """Return whether there is a store with its first experiment, which MLflow makes last, or what is no store."""
+def _is_whole(path: Path) -> bool:
+    """Return whether there is a store with its first experiment, which MLflow makes last, or another database."""
     if not path.exists():
         return False
     with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=20)) as store:

@@ -1,7 +1,7 @@
-"""MLflow's store: where it is, a client of it, and what it has. Who connects ends the runs of processes that are dead.
+"""MLflow's store: where it is, a client of it, and which runs it has.
 
 It is at MLFLOW_TRACKING_URI or, without it, in `mlflow.db` and `mlruns/` in the repository root, where `mlflow ui`
-looks.
+looks. Connecting also ends runs whose process has died.
 """
 
 import contextlib
@@ -18,10 +18,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_PROJECT_ENTRY_POINT
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline import processes
-from pipeline.tracking import contact, sqlite
-from pipeline.tracking.contact import StoreError
-from pipeline.tracking.provenance import PROCESS_TAG
+from . import process, sqlite
+from .errors import BRIEF, PATIENT, TrackingError, cause, request_timeouts
+from .provenance import PROCESS_TAG
 
 DEFAULT_EXPERIMENT = "0"
 OUTPUTS_TAG = "digest.outputs"
@@ -31,76 +30,76 @@ for _noisy in ("mlflow.store.db.utils", "urllib3"):  # what they have to say is 
 
 
 @contextlib.contextmanager
-def errors() -> Iterator[None]:
-    """Be patient with the store within, and make whatever it raises a StoreError of one line."""
-    with contact.limits(contact.PATIENT):
+def translate_errors() -> Iterator[None]:
+    """Raise TrackingError, in one line, for whatever MLflow, its database or the network raises."""
+    with request_timeouts(PATIENT):
         try:
             yield
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise StoreError(f"MLflow at {uri()}: {contact.cause(error)}") from error
+            raise TrackingError(f"MLflow at {uri()}: {cause(error)}") from error
 
 
 def uri() -> str:
-    """Return the address of the store. DVC runs queued experiments in a copy: `DVC_ROOT` is the true root."""
+    """Return the address of the store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
 
 
 def root() -> Path:
-    """Return the folder of the project, also from the copy in which DVC runs a queued experiment."""
+    """Return the folder of the project. DVC runs queued experiments in a copy: `DVC_ROOT` is the true root."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd())
 
 
 def connect(named: str | None = None) -> tuple[mlflow.MlflowClient, str]:
-    """Return a client and the id of the experiment, which is made if it is `named` and missing.
+    """Return a client and the id of an experiment: the one `named`, which is made if it is missing, or the current one.
 
-    The store puts artifacts beside the folder it is first opened in.
+    The store puts artifacts beside the folder in which it is first opened.
 
     Raises:
-        StoreError: the store cannot be used.
+        TrackingError: The store cannot be used.
     """
-    with contact.limits(contact.BRIEF), errors(), contextlib.chdir(root()):
+    with request_timeouts(BRIEF), translate_errors(), contextlib.chdir(root()):
         if path := sqlite.path_of(uri()):
-            sqlite.prepare(path, _make)
+            sqlite.ensure(path, _make)
         mlflow.set_tracking_uri(uri())
         client = mlflow.MlflowClient()
-        _end_the_dead(uri())
+        _end_orphaned_runs(uri())
         experiment = None if named else os.environ.get("MLFLOW_EXPERIMENT_ID")
         if not experiment and (name := named or os.environ.get("MLFLOW_EXPERIMENT_NAME")):
             experiment = _experiment(client, name)
         return client, client.get_experiment(experiment or DEFAULT_EXPERIMENT).experiment_id
 
 
-def recorded(outputs_digest: str, experiment: str | None = None) -> bool:
-    """Return whether the store has a finished run with these outputs.
+def has_run(outputs_digest: str, experiment: str | None = None) -> bool:
+    """Return whether an experiment, by default the current one, has a finished run with these outputs.
 
     Raises:
-        StoreError: the store cannot be used.
+        TrackingError: The store cannot be used.
     """
     client, experiment_id = connect(experiment)
-    with errors():
+    with translate_errors():
         query = f"tags.`{OUTPUTS_TAG}` = '{outputs_digest}' and attributes.status = 'FINISHED'"
         return bool(client.search_runs([experiment_id], query, ViewType.ACTIVE_ONLY, max_results=1))
 
 
-def finished(run_id: str, experiment_id: str, tag: str) -> bool:
-    """Return whether this run is finished, or one that says by its `tag` that it is in the place of this one.
+def is_finished(run_id: str, experiment_id: str, tag: str) -> bool:
+    """Return whether this run is finished, or another whose `tag` says that it replaces this one.
 
     Raises:
-        StoreError: the store cannot be used.
+        TrackingError: The store cannot be used.
     """
     client, _ = connect()
-    with errors():
+    with translate_errors():
         either = (f"attributes.run_id = '{run_id}'", f"tags.{tag} = '{run_id}'")
         return any(
             client.search_runs([experiment_id], f"attributes.status = 'FINISHED' and {query}") for query in either
         )
 
 
-def remove_equal(client: mlflow.MlflowClient, experiment_id: str, tags: Mapping[str, str], digest: str) -> None:
-    """Delete finished runs of the DVC stage that `tags` name, if they name one, that have the same outputs.
+def delete_duplicates(client: mlflow.MlflowClient, experiment_id: str, tags: Mapping[str, str], digest: str) -> None:
+    """Delete finished runs with the same outputs of the DVC stage that `tags` name, if they name one.
 
-    DVC runs a stage anew, too, when something was killed between the end of its run and DVC's taking note of it. What
-    others have run, in another copy of the project, stays.
+    DVC also repeats a stage that was killed between the end of its run and DVC's taking note of it. Runs made in
+    other copies of the project stay.
     """
     same = ("dvc.stage", "dvc.exp_name", "dvc.root")
     if not (stage := tags.get("dvc.stage")):
@@ -116,7 +115,7 @@ def remove_equal(client: mlflow.MlflowClient, experiment_id: str, tags: Mapping[
 
 
 def _experiment(client: mlflow.MlflowClient, name: str) -> str:
-    """Return the experiment's id; it is made if it is missing, by one of the clients that find it so."""
+    """Return an experiment's id; a missing one is made, by whichever client comes first."""
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
     try:
@@ -132,24 +131,24 @@ def _make(address: str) -> None:
 
 
 @functools.cache
-def _end_the_dead(address: str) -> None:
-    """End, once in this process, the runs that processes which were killed have left running."""
+def _end_orphaned_runs(address: str) -> None:
+    """End, once in this process, the runs that killed processes have left running."""
     client = mlflow.MlflowClient(address)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     running = "attributes.status = 'RUNNING' and tags.`{}` LIKE '{}%'"
     path = sqlite.path_of(address)
-    for run in list(_all(client, experiments, running.format(PROCESS_TAG, processes.machine() + " "))):
-        if processes.gone(run.data.tags[PROCESS_TAG]):
+    for run in list(_all(client, experiments, running.format(PROCESS_TAG, process.machine() + " "))):
+        if process.is_dead(run.data.tags[PROCESS_TAG]):
             client.set_terminated(run.info.run_id, "KILLED")
     if path:  # `mlflow run` starts a run before there is a process that could put its name on it
         for run in list(_all(client, experiments, running.format(MLFLOW_PROJECT_ENTRY_POINT, ""))):
             waiting = PROCESS_TAG not in run.data.tags and run.info.run_id != os.environ.get("MLFLOW_RUN_ID")
-            if waiting and not processes.held(path, run.info.start_time / 1000):
+            if waiting and not process.is_open_elsewhere(path, run.info.start_time / 1000):
                 client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _all(client: mlflow.MlflowClient, experiments: list[str], query: str) -> Iterator[Run]:
-    """Give all runs that the query finds, though there be more than a page of them."""
+    """Yield all runs that a query finds, page after page."""
     token = None
     while token != "":
         found = client.search_runs(experiments, query, page_token=token)

@@ -161,10 +161,10 @@ def test_more_than_ten_thousand_trainings_are_confirmed(
 
     seeds = ",".join(map(str, range(2501)))
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.sweeps.run.read", never)
+        patch.setattr("pipeline.commands.sweep.load_split", never)
         line = refusal("--grid", "lr=0.1,0.2", "--seeds", seeds)
     assert line == "the grid has 10004 trainings, more than 10000; give --yes if it is meant"
-    monkeypatch.setattr("pipeline.sweeps.run.estimate", lambda *_: 1e6)
+    monkeypatch.setattr("pipeline.commands.sweep.estimate", lambda *_: 1e6)
     assert "4 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", seeds, "--yes", "--dry-run")
     exactly = ",".join(map(str, range(2500)))
     assert "4 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", exactly, "--dry-run")
@@ -244,7 +244,7 @@ def history(folder: Path, run: Run, metric: str) -> list[tuple[int, float]]:
 def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, trained: list[str]) -> None:
     printed = done(*GRID, "--name", "small")
     assert printed.startswith("small: 4 points, 8 populations of 2 seeds, 8 still to train\n")
-    assert "going on" not in printed
+    assert "resuming" not in printed
     assert trained == POINTS * list(VARIANTS)
     left = project / "sweeps" / "small"
     assert len(list(left.glob("*.safetensors"))) == 8
@@ -318,7 +318,7 @@ def test_the_same_command_again_trains_nothing_and_logs_no_point_twice(project: 
     logged = {run.info.run_id for run in points(project, "small")}
     printed = done(*GRID, "--name", "small")
     assert "0 still to train\n" in printed
-    assert "going on: 8 of 8 populations were done before\n" in printed
+    assert "resuming: 8 of 8 populations were trained before\n" in printed
     assert trained == []
     assert {path: path.read_bytes() for path in left.iterdir()} == before
     assert {run.info.run_id for run in points(project, "small")} == logged
@@ -364,12 +364,12 @@ def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], mo
         patch.setattr(outcome, "run", stop)
         result = sweep(*command)
     assert result.exit_code == 130
-    assert result.stderr.splitlines()[-1].startswith("Interrupted. The same command again goes on")
+    assert result.stderr.splitlines()[-1].startswith("Interrupted. The same command again resumes")
     left = project / "sweeps" / "stopped"
     assert [path.suffix for path in left.iterdir()] == 3 * [".safetensors"]
     printed = done(*command)
     assert "1 still to train" in printed
-    assert "going on: 3 of 4 populations were done before\n" in printed
+    assert "resuming: 3 of 4 populations were trained before\n" in printed
     assert trained == 2 * list(VARIANTS)
     assert len(points(project, "stopped")) == 4
     assert (left / "table.csv").is_file()

@@ -9,10 +9,16 @@ import torch
 from torch import Tensor
 
 from pipeline.data import idx
-from pipeline.data.dataset import batch_order, load
+from pipeline.data.dataset import Split, batch_order
+from pipeline.data.dataset import split as split_images
+from pipeline.data.images import read
 from pipeline.errors import UserError
 
 CPU = torch.device("cpu")
+
+
+def load(folder: Path, holdout: int) -> Split:
+    return split_images(read("custom", folder), holdout, CPU)
 
 
 def rows(images: Tensor) -> set[bytes]:
@@ -21,15 +27,15 @@ def rows(images: Tensor) -> set[bytes]:
 
 def test_images_and_labels_are_those_of_the_files(idx_folder: Callable[..., Path]) -> None:
     folder = idx_folder(training=7, test=4)
-    split = load(folder, 0, CPU)
+    split = load(folder, 0)
     for part, prefix, count in ((split.train, "train", 7), (split.test, "t10k", 4)):
-        pixels = idx.read_images(folder / f"{prefix}-images-idx3-ubyte")
+        pixels = read("custom", folder).arrays[f"{prefix}-images-idx3-ubyte"]
         assert part.images.dtype == torch.float32
         assert part.labels.dtype == torch.int64
         assert part.images.shape == (count, 784)
         assert len(part) == count
         np.testing.assert_array_equal(part.images.numpy(), pixels.reshape(count, 784) / np.float32(255))
-        np.testing.assert_array_equal(part.labels.numpy(), idx.read_labels(folder / f"{prefix}-labels-idx1-ubyte"))
+        np.testing.assert_array_equal(part.labels.numpy(), read("custom", folder).arrays[f"{prefix}-labels-idx1-ubyte"])
 
 
 def test_every_pixel_value_is_divided_exactly(idx_folder: Callable[..., Path]) -> None:
@@ -37,14 +43,14 @@ def test_every_pixel_value_is_divided_exactly(idx_folder: Callable[..., Path]) -
     image = (np.arange(784) % 256).astype(np.uint8).reshape(1, 28, 28)
     (folder / idx.FILES[0]).write_bytes(idx.encode_images(image))
     (folder / idx.FILES[1]).write_bytes(idx.encode_labels(np.array([3], np.uint8)))
-    found = load(folder, 0, CPU).train.images[0, :256].numpy()
+    found = load(folder, 0).train.images[0, :256].numpy()
     np.testing.assert_array_equal(found, np.array([value / 255 for value in range(256)], np.float32))
     assert found[0] == 0
     assert found[255] == 1
 
 
 def test_without_a_holdout_validation_is_on_the_test_images(idx_folder: Callable[..., Path]) -> None:
-    split = load(idx_folder(training=20, test=10), 0, CPU)
+    split = load(idx_folder(training=20, test=10), 0)
     assert split.validation is split.test
     assert len(split.train) == 20
     assert not rows(split.train.images) & rows(split.test.images)
@@ -53,8 +59,8 @@ def test_without_a_holdout_validation_is_on_the_test_images(idx_folder: Callable
 @pytest.mark.parametrize("holdout", [1, 6, 19])
 def test_a_holdout_is_disjoint_from_training_and_from_test(idx_folder: Callable[..., Path], holdout: int) -> None:
     folder = idx_folder(training=20, test=10)
-    whole = load(folder, 0, CPU)
-    split = load(folder, holdout, CPU)
+    whole = load(folder, 0)
+    split = load(folder, holdout)
     assert (len(split.train), len(split.validation), len(split.test)) == (20 - holdout, holdout, 10)
     train, validation, test = (rows(part.images) for part in (split.train, split.validation, split.test))
     assert (len(train), len(validation), len(test)) == (20 - holdout, holdout, 10)
@@ -69,34 +75,8 @@ def test_a_holdout_is_disjoint_from_training_and_from_test(idx_folder: Callable[
 @pytest.mark.parametrize("holdout", [20, 21])
 def test_a_holdout_must_leave_something_to_train_on(idx_folder: Callable[..., Path], holdout: int) -> None:
     with pytest.raises(UserError) as caught:
-        load(idx_folder(training=20), holdout, CPU)
+        load(idx_folder(training=20), holdout)
     assert str(caught.value) == f"data.holdout = {holdout}: must be less than the 20 training images"
-
-
-@pytest.mark.parametrize("name", idx.FILES)
-def test_a_missing_file_is_named(idx_folder: Callable[..., Path], name: str) -> None:
-    folder = idx_folder()
-    (folder / name).unlink()
-    with pytest.raises(UserError) as caught:
-        load(folder, 0, CPU)
-    assert str(caught.value) == f"{folder / name}: cannot be read: No such file or directory"
-
-
-def test_a_damaged_file_is_named(idx_folder: Callable[..., Path]) -> None:
-    folder = idx_folder()
-    path = folder / idx.FILES[0]
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=f"{path.name}: truncated") as caught:
-        load(folder, 0, CPU)
-    assert "\n" not in str(caught.value)
-
-
-def test_images_without_labels_are_refused(idx_folder: Callable[..., Path]) -> None:
-    folder = idx_folder(training=20, test=10)
-    (folder / idx.FILES[3]).write_bytes(idx.encode_labels(np.zeros(9, np.uint8)))
-    with pytest.raises(UserError) as caught:
-        load(folder, 0, CPU)
-    assert str(caught.value) == f"{folder}: 10 t10k images but 9 labels"
 
 
 @pytest.mark.parametrize(("seed", "count", "epoch"), [(0, 1, 0), (0, 100, 0), (2**31 - 1, 257, 4), (7, 60000, 999)])

@@ -1,7 +1,6 @@
 """The IDX format: what is written can be read, and every kind of damage is named."""
 
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,17 +24,17 @@ def contents(training: int = 5, test: int = 3, seed: int = 0) -> dict[str, bytes
     return dict(zip(idx.FILES, parts, strict=True))
 
 
-def test_images_come_back_as_written(tmp_path: Path) -> None:
-    (tmp_path / "i").write_bytes(idx.encode_images(images(7)))
-    read = idx.read_images(tmp_path / "i")
+def test_images_come_back_as_written() -> None:
+    read = idx.parse_images(idx.encode_images(images(7)), "i")
     assert read.dtype == np.uint8
     assert read.flags.writeable
     np.testing.assert_array_equal(read, images(7))
 
 
-def test_labels_come_back_as_written(tmp_path: Path) -> None:
-    (tmp_path / "l").write_bytes(idx.encode_labels(labels(12)))
-    np.testing.assert_array_equal(idx.read_labels(tmp_path / "l"), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1])
+def test_labels_come_back_as_written() -> None:
+    np.testing.assert_array_equal(
+        idx.parse_labels(idx.encode_labels(labels(12)), "l"), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    )
 
 
 def test_encoding_is_big_endian_with_the_published_header() -> None:
@@ -66,12 +65,10 @@ LABELS = idx.encode_labels(labels(4))
         (struct.pack(">4I", 2051, 0, 28, 28), "holds no images"),
     ],
 )
-def test_damaged_images(tmp_path: Path, content: bytes, words: str) -> None:
-    path = tmp_path / "damaged"
-    path.write_bytes(content)
+def test_damaged_images(content: bytes, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        idx.read_images(path)
-    assert str(caught.value) == f"{path}: {words}"
+        idx.parse_images(content, "damaged")
+    assert str(caught.value) == f"damaged: {words}"
 
 
 @pytest.mark.parametrize(
@@ -85,34 +82,30 @@ def test_damaged_images(tmp_path: Path, content: bytes, words: str) -> None:
         (struct.pack(">2I", 2049, 0), "holds no labels"),
     ],
 )
-def test_damaged_labels(tmp_path: Path, content: bytes, words: str) -> None:
-    path = tmp_path / "damaged"
-    path.write_bytes(content)
+def test_damaged_labels(content: bytes, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        idx.read_labels(path)
-    assert str(caught.value) == f"{path}: {words}"
+        idx.parse_labels(content, "damaged")
+    assert str(caught.value) == f"damaged: {words}"
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"absent: cannot be read: No such file or directory$"):
-        idx.read_images(tmp_path / "absent")
-
-
-def test_a_right_set_passes() -> None:
-    idx.check_set(contents())
+def test_a_set_is_parsed_by_name() -> None:
+    arrays = idx.parse_set(contents(training=5, test=3, seed=1))
+    assert tuple(arrays) == idx.FILES
+    np.testing.assert_array_equal(arrays[idx.TRAIN_IMAGES], images(5, seed=1))
+    np.testing.assert_array_equal(arrays[idx.TEST_LABELS], labels(3))
 
 
 def test_a_set_lacks_a_file() -> None:
     three = contents()
     del three["t10k-labels-idx1-ubyte"]
     with pytest.raises(UserError, match=r"^t10k-labels-idx1-ubyte: missing$"):
-        idx.check_set(three)
+        idx.parse_set(three)
 
 
 @pytest.mark.parametrize(("part", "count"), [("train", 5), ("t10k", 3)])
 def test_counts_of_a_set_differ(part: str, count: int) -> None:
     damaged = contents() | {f"{part}-labels-idx1-ubyte": idx.encode_labels(labels(4))}
     with pytest.raises(UserError) as caught:
-        idx.check_set(damaged)
+        idx.parse_set(damaged)
     expected = f"{part}-labels-idx1-ubyte: 4 labels for the {count} images of {part}-images-idx3-ubyte"
     assert str(caught.value) == expected

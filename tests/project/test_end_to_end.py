@@ -16,6 +16,7 @@ import safetensors.numpy
 from mlflow.entities import Run
 
 from pipeline.data import idx
+from pipeline.data.images import read
 from tests import clones
 from tests.clones import SEEDS, call, own_images
 
@@ -94,8 +95,8 @@ def test_what_mlflow_holds(clone: Path) -> None:
 
 
 def test_the_logged_model_gives_the_reported_accuracy(clone: Path) -> None:
-    images = idx.read_images(clone / "data" / "custom" / "t10k-images-idx3-ubyte")
-    labels = idx.read_labels(clone / "data" / "custom" / "t10k-labels-idx1-ubyte")
+    images = read("custom", clone / "data" / "custom").arrays[idx.TEST_IMAGES]
+    labels = read("custom", clone / "data" / "custom").arrays[idx.TEST_LABELS]
     rows = (images.reshape(-1, 784) / 255).astype(np.float32)
     mlflow.set_tracking_uri(f"sqlite:///{clone}/mlflow.db")
     for variant in ("plain", "batchnorm"):

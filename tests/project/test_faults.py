@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -23,11 +24,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from pipeline import processes
 from pipeline.cli import main
 from pipeline.records import sweeps as sweep_records
-from pipeline.tracking import contact, runs, sqlite, store
-from pipeline.tracking.contact import StoreError
+from pipeline.tracking import errors, process, sqlite, store
 from pipeline.tracking.provenance import PROCESS_TAG
 from pipeline.training import history as outputs
 from tools.faults import kills, project
@@ -51,7 +50,7 @@ def folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(made)
-    stops = {number: signal.getsignal(number) for number in processes.STOPS}
+    stops = {number: signal.getsignal(number) for number in process.STOP_SIGNALS}
     yield made
     for number, handler in stops.items():
         signal.signal(number, handler)
@@ -75,7 +74,7 @@ def wanted(bench: Bench) -> dict[str, Undisturbed]:
 
 def pipeline(*arguments: str) -> Result:
     """Do a command, as a process of its own would: it looks for what the dead have left."""
-    store._end_the_dead.cache_clear()
+    store._end_orphaned_runs.cache_clear()
     return CliRunner().invoke(main, arguments)
 
 
@@ -136,7 +135,7 @@ def test_a_comparison_notices_what_was_lost(wanted: dict[str, Undisturbed], fold
 @pytest.mark.usefixtures("folder")
 def test_runs_of_the_dead_are_ended_by_the_next_command() -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", "from pipeline import processes; print(processes.own())"],
+        [sys.executable, "-c", "from pipeline.tracking import process; print(process.identity())"],
         capture_output=True,
         text=True,
         check=True,
@@ -149,7 +148,7 @@ def test_runs_of_the_dead_are_ended_by_the_next_command() -> None:
     other = store.create_run(store.create_experiment("other"), tags={PROCESS_TAG: ended}).info.run_id
     living = [
         store.create_run("0", tags=tags).info.run_id
-        for tags in ({PROCESS_TAG: processes.own()}, {PROCESS_TAG: elsewhere}, {PROCESS_TAG: "?"}, {})
+        for tags in ({PROCESS_TAG: process.identity()}, {PROCESS_TAG: elsewhere}, {PROCESS_TAG: "?"}, {})
     ]
     done("download")
     assert [status(run) for run in (parent, child, other)] == ["KILLED"] * 3
@@ -221,7 +220,7 @@ def test_a_store_that_a_killed_process_has_half_made_is_made_anew(folder: Path, 
         path.write_bytes(b"")
     with contextlib.closing(sqlite3.connect(path)) as store:
         store.executescript(tables)
-    assert not sqlite._whole(path)
+    assert not sqlite._is_whole(path)
     done("download")
     assert project.statuses(folder) == {"FINISHED": 1}
 
@@ -229,7 +228,7 @@ def test_a_store_that_a_killed_process_has_half_made_is_made_anew(folder: Path, 
 def test_another_database_is_left_alone(folder: Path) -> None:
     with sqlite3.connect(folder / "other.db") as other:
         other.execute("CREATE TABLE notes (text TEXT)")
-    assert sqlite._whole(folder / "other.db")
+    assert sqlite._is_whole(folder / "other.db")
 
 
 def garbage(path: Path) -> None:
@@ -294,18 +293,18 @@ def test_a_server_that_does_not_answer_is_asked_twice(monkeypatch: pytest.Monkey
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # what the user sets holds
         assert refusal("download").startswith(f"MLflow at {address}: ")
         assert len(came) == 2
-    assert len(came) * int(contact.BRIEF["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10  # seconds
+    assert len(came) * int(errors.BRIEF["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10  # seconds
 
 
 class Outage:
-    """A store that goes away when its switch is thrown."""
+    """A store that goes away with a call of `method`, the first or a later one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str, after: int) -> None:
         self.left = after
         self.gone = False
-        for name in (method, "end"):
-            inner = getattr(runs.Run, name)
-            monkeypatch.setattr(runs.Run, name, self.broken(inner, counts=name == method))
+        for name in ("log_batch", "log_inputs", "log_artifact", "log_image", "create_run", "set_terminated"):
+            inner = getattr(mlflow.MlflowClient, name)
+            monkeypatch.setattr(mlflow.MlflowClient, name, self.broken(inner, counts=name == method))
 
     def broken(self, inner: Callable[..., object], *, counts: bool) -> Callable[..., object]:
         def method(*given: object, **more: object) -> object:
@@ -313,7 +312,7 @@ class Outage:
                 self.left -= 1
                 self.gone = self.gone or self.left == 0
             if self.gone:
-                raise StoreError("MLflow at http://host: gone")
+                raise OSError("the store is gone")
             return inner(*given, **more)
 
         return method
@@ -324,9 +323,10 @@ def test_a_record_that_cannot_be_sent_is_sent_by_the_next_command_once(
     wanted: dict[str, Undisturbed], folder: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     with monkeypatch.context() as patch:
-        Outage(patch, "dataset", 1)
+        Outage(patch, "log_inputs", 1)
         told = done(*command).stderr
-    assert "train@batchnorm: done, but not recorded: MLflow at http://host: gone; its record is kept, and " in told
+    assert "train@batchnorm: done, but not recorded: MLflow at " in told
+    assert "the store is gone; its record is kept, and the next command sends it\n" in told
     assert project.outputs(folder) == wanted[command[0]].outputs
     assert project.records(folder) == {}
     shutil.rmtree(folder / "runs", ignore_errors=True)  # what was kept needs nothing else
@@ -341,7 +341,7 @@ def test_a_record_that_was_sent_though_its_sender_was_killed_is_not_sent_again(
     wanted: dict[str, Undisturbed], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        Outage(patch, "dataset", 1)
+        Outage(patch, "log_inputs", 1)
         done("train", "batchnorm")
 
     kept = folder / "mlruns" / "unsent"
@@ -358,7 +358,7 @@ def test_a_record_that_was_sent_though_its_sender_was_killed_is_not_sent_again(
 def test_inside_mlflow_run_a_record_that_is_kept_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     run = client().create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run)
-    Outage(monkeypatch, "dataset", 1)
+    Outage(monkeypatch, "log_inputs", 1)
     assert "its record is kept, and the next command sends it" in refusal("run", "--batchnorm", "true")
 
 
@@ -366,13 +366,12 @@ def test_a_sweep_goes_on_without_its_store_and_records_later(
     wanted: dict[str, Undisturbed], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        Outage(patch, "metrics", 3)
+        Outage(patch, "log_batch", 8)
         result = pipeline(*SWEEP)
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
-    assert [line for line in lines if "goes on" in line] == [
-        "small: goes on, and records its points later: MLflow at http://host: gone"
-    ]
+    (told,) = [line for line in lines if "continues" in line]
+    assert re.fullmatch(r"small: continues, and records its points later: MLflow at \S+: the store is gone", told)
     assert lines[-1].startswith("Error: small: its results are whole, in sweeps/small, but not all is recorded: ")
     assert project.outputs(folder) == wanted["sweep"].outputs
     assert "0 still to train" in done(*SWEEP).stdout
@@ -383,7 +382,7 @@ def test_a_sweep_goes_on_without_its_store_and_records_later(
 def test_a_store_that_comes_back_gets_all_points_at_the_sweeps_end(
     wanted: dict[str, Undisturbed], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outage = Outage(monkeypatch, "metrics", 3)
+    outage = Outage(monkeypatch, "log_batch", 8)
     inner = sweep_records.Recorder.finish
 
     def back(*given: object) -> None:
@@ -480,7 +479,7 @@ def test_a_tampered_file_of_a_known_data_set_is_one_line(folder: Path) -> None:
     shutil.copytree(folder / "data" / "custom", folder / "data" / "mnist")
     for command in (("train", "plain"), ("sweep", "--grid", "lr=0.1"), ("evaluate",)):
         line = refusal(*command, "--dataset", "mnist")
-        assert line.startswith("data/mnist: train-images-idx3-ubyte: not MNIST's by its SHA-256"), line
+        assert line.startswith("data/mnist/train-images-idx3-ubyte: not MNIST's by its SHA-256"), line
 
 
 @pytest.mark.parametrize("left", [0, 100])
@@ -513,10 +512,10 @@ def test_many_writers_of_a_new_store_lose_nothing(folder: Path) -> None:
     (folder / "mlflow.db").unlink()
     writer = """
 from pipeline.tracking import runs
-with runs.start("parent", {}) as run:
+with runs.start_run("parent", {}) as run:
     for part in range(10):
-        run.metrics({f"m{part}": [(step, float(step)) for step in range(300)]})
-        run.child("child", {"part": part}, {"m": [(step, 0.0) for step in range(100)]})
+        run.log_metrics({f"m{part}": [(step, float(step)) for step in range(300)]})
+        run.log_child("child", {"part": part}, {"m": [(step, 0.0) for step in range(100)]})
 """
     command = [sys.executable, "-c", writer]
     started = [

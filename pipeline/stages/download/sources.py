@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from pipeline.data import published
 from pipeline.data.idx import FILES
+from pipeline.data.images import ImageFiles, parse
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
 from pipeline.stages.download import python_index
@@ -28,8 +28,8 @@ _LARGEST = 16 + 1_000_000 * 784  # bytes of a file, uncompressed: a few kilobyte
 _BROKEN = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, http.client.HTTPException)
 
 
-def fetch(dataset: str, directory: Path | None, destination: Path) -> str:
-    """Make `destination` hold the four files of `dataset`, and say in a short phrase where they came from.
+def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[ImageFiles, str]:
+    """Make `destination` hold the four files of `dataset`; return them and where they came from, in a short phrase.
 
     `dataset` is mnist, fashion_mnist, kmnist or custom. Files that are there and right are kept. The rest
     come from `directory` if given (each file plain or .gz), else from torchvision's mirrors, else (mnist
@@ -44,17 +44,17 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> str:
     if dataset == "custom" and directory is None:
         raise UserError("data.dataset is custom: set data.directory to the folder of the four IDX files")
     answers: list[str] = []
-    for source, fetch in _sources(dataset, directory, destination).items():
+    for source, ask in _sources(dataset, directory, destination).items():
         if answers:
             print(f"{answers[-1]}; trying the next source", file=sys.stderr)
         try:
-            contents = fetch()
-            published.check(dataset, contents)
+            contents = ask()
+            files = parse(dataset, contents)
         except (UserError, *_BROKEN) as error:
             answers.append(f"{source}: {_one_line(error)}")
         else:
             _write_set(contents, destination)
-            return source
+            return files, source
     advice = f"put {', '.join(FILES)} (plain or .gz) into a folder and set data.directory in params.yaml"
     raise UserError("; ".join((f"no source has the images of {dataset}", *answers, advice)))
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pipeline.analysis import figures, histograms
 from pipeline.analysis.statistics import compare
-from pipeline.data import dataset as data
-from pipeline.data.dataset import CLASSES, Examples
+from pipeline.data.dataset import CLASSES, Examples, split
+from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
 from pipeline.files import to_csv, to_json, write_atomic
 from pipeline.network import activations
@@ -52,13 +52,13 @@ class Inputs:
     weights: dict[Variant, dict[str, NDArray[np.float32]]]
 
 
-def read(params: Params, images: Path, runs: Path) -> Inputs:
-    """Read the test images in the folder `images` and the trainings in `runs`.
+def load_inputs(params: Params, images: ImageFiles, runs: Path) -> Inputs:
+    """Put the test images onto `train.device`, and read the trainings in `runs`.
 
     Raises:
-        UserError: something is missing, damaged or not of these parameters.
+        UserError: Something is missing, damaged or not of these parameters.
     """
-    test = data.load(images, params.data.holdout, prepare(params.train.device, params.train.threads)).test
+    test = split(images, params.data.holdout, prepare(params.train.device, params.train.threads)).test
     if params.evaluate.digit >= len(test):
         raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
     for variant in VARIANTS:
@@ -67,7 +67,7 @@ def read(params: Params, images: Path, runs: Path) -> Inputs:
     return Inputs(test, histories, {variant: outputs.read_weights(runs / variant) for variant in VARIANTS})
 
 
-def evaluate(params: Params, inputs: Inputs, folder: Path) -> None:
+def compare_variants(params: Params, inputs: Inputs, folder: Path) -> None:
     """Compare the variants, and write numbers, words and figures into `folder`."""
     tested = {variant: _test(params, variant, inputs.weights[variant], inputs.test) for variant in VARIANTS}
     _write_numbers(params, inputs.histories, tested, folder)

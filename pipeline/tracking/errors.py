@@ -1,11 +1,11 @@
-"""How long a tracking server may take to answer, and what to say when it, or the store's file, fails."""
+"""The exception that says why MLflow cannot be used, and how long a tracking server may take to answer."""
 
 import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 
-from pipeline.errors import UserError
+LONGEST = 1500  # characters
 
 # Seconds for one request, retries, and the factor of the pauses between these; MLflow's own add up to minutes.
 PATIENT = {
@@ -16,13 +16,16 @@ PATIENT = {
 BRIEF = {**PATIENT, "MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
-class StoreError(UserError):
-    """MLflow's store cannot be used, or no longer."""
+class TrackingError(Exception):
+    """MLflow's store cannot be used, or no longer. The text is one line, meant for the user."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(text.split())[:LONGEST])
 
 
 @contextlib.contextmanager
-def limits(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set limits, as variables of the environment, where neither the user nor a `with` around has set them."""
+def request_timeouts(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment where neither the user nor an enclosing `with` has set them."""
     new = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(new)
     try:
@@ -33,7 +36,7 @@ def limits(wanted: Mapping[str, str]) -> Iterator[None]:
 
 
 def cause(error: BaseException) -> str:
-    """Return the one line that says what is wrong, in the words of the network, the disk or the database if it can."""
+    """Return one line that says what is wrong, in the words of the network, the disk or the database if it can."""
     inner: BaseException | None = error
     while inner:
         if isinstance(inner, (OSError, sqlite3.Error)):

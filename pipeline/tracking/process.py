@@ -1,0 +1,135 @@
+"""The process that makes a run: its identity, whether it is dead, and what it must not be interrupted in."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import psutil
+from filelock import FileLock, Timeout
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def machine() -> str:
+    """Return a name that tells this machine from others: its host name and, where it has one, its id."""
+    return f"{socket.gethostname()}/{_line('/etc/machine-id')}"
+
+
+def identity() -> str:
+    """Return a name that no other process ever has: machine, boot, namespace, process id and start time."""
+    process = psutil.Process()
+    return f"{machine()} {_boot()} {_namespace()} {process.pid} {_since_boot(process):.2f}"
+
+
+def is_dead(process: str) -> bool:
+    """Return whether the process with this identity is certainly dead; one on another machine may be alive."""
+    try:
+        where, boot, namespace, number, started = process.split()
+    except ValueError:
+        return False
+    if where != machine():
+        return False
+    if boot != _boot():
+        return True
+    if namespace != _namespace():  # a container's processes cannot be seen from outside, nor those outside from there
+        return False
+    try:
+        found = psutil.Process(int(number))
+        return found.status() == psutil.STATUS_ZOMBIE or abs(_since_boot(found) - float(started)) > 1
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+
+
+def is_open_elsewhere(path: Path, before: float) -> bool:
+    """Return whether another process of this user, started before a time in seconds since 1970, has a file open.
+
+    MLflow's servers do not count: they never end other processes' runs.
+    """
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            command = process.cmdline()
+            server = {"ui", "server"} & set(command) or any("mlflow.server" in word for word in command)
+            other = process.pid != os.getpid() and not server and _started(process) < before
+            if other and any(Path(file.path) == path for file in process.open_files()):
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, timeout: float, taken: str) -> Iterator[None]:
+    """Hold an exclusive lock on `path` among this user's processes; a dead holder releases it.
+
+    Raises:
+        TimeoutError: Another process still holds it after `timeout` seconds. The text is `taken`.
+    """
+    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"pipeline-{os.getuid()}-{name}.lock", timeout=timeout)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TimeoutError(taken) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def defer_signals() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    handlers = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if received:
+        signal.raise_signal(received[0])
+
+
+def _boot() -> str:
+    return _line("/proc/sys/kernel/random/boot_id") or "-"
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return "-"
+
+
+def _since_boot(process: psutil.Process) -> float:
+    """Return when a process was started, in seconds since the boot, which no correction of the clock changes."""
+    return float(process.create_time() - psutil.boot_time())
+
+
+def _started(process: psutil.Process) -> float:
+    """Return when a process was started, in seconds since 1970; psutil's answer is up to a second early on Linux."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + _since_boot(process)
+    return float(process.create_time())
+
+
+def _line(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,214 @@
+"""The work of a sweep: its plan, its trainings, which resume where an earlier run stopped, and the estimate."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.dataset import Split
+from pipeline.data.images import ImageFiles, read
+from pipeline.errors import UserError
+from pipeline.params import VARIANTS, Params
+from pipeline.sweeps import grid, outcome
+from pipeline.sweeps.grid import Point
+from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.plan import Task, estimate, load_split, plan
+from pipeline.sweeps.report import Result
+from pipeline.sweeps.run import pair_up, train_tasks
+from pipeline.training.population import Population
+from tests.conftest import PARAMS
+
+SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}
+SPANS = {"train.lr": ["0.01", "0.1"], "model.hidden": ["[4]", "[5, 3]"]}
+
+Make = Callable[..., Params]
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """Undo what reading the images sets for the whole process."""
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def points() -> list[Point]:
+    return grid.points(PARAMS, SETTINGS, SPANS)
+
+
+@pytest.fixture
+def images(idx_folder: Callable[..., Path]) -> ImageFiles:
+    return read("custom", idx_folder())
+
+
+@pytest.fixture
+def split(params: Make, points: list[Point], images: ImageFiles) -> Split:
+    return load_split(params(**SETTINGS), points, images)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Population]:
+    """The populations that are trained from now on."""
+    seen: list[Population] = []
+    run = outcome.run
+
+    def counted(population: Population, split: Split, *rest: Any) -> Outcome:
+        seen.append(population)
+        return run(population, split, *rest)
+
+    monkeypatch.setattr(outcome, "run", counted)
+    return seen
+
+
+def swept(tasks: Sequence[Task], split: Split) -> list[Result]:
+    """The results of all points."""
+    return pair_up(tasks, {task.digest: found for task, found in train_tasks(tasks, split)})
+
+
+def same(one: Sequence[Result], other: Sequence[Result]) -> None:
+    assert [result.point for result in one] == [result.point for result in other]
+    for a, b in zip(one, other, strict=True):
+        assert a.outcomes.keys() == b.outcomes.keys() == set(VARIANTS)
+        for variant in VARIANTS:
+            for name in outcome.CURVES:
+                x, y = (getattr(result.outcomes[variant], name) for result in (a, b))
+                np.testing.assert_array_equal(x, y, err_msg=name)
+
+
+def test_the_plan_is_point_by_point_one_population_of_each_variant(
+    points: list[Point], images: ImageFiles, tmp_path: Path
+) -> None:
+    tasks = plan(points, images, tmp_path / "kept")
+    assert [(task.point, task.variant) for task in tasks] == [(p, v) for p in points for v in VARIANTS]
+    for task in tasks:
+        at = task.point.params
+        assert task.population == Population(task.variant, at.model, at.train, (0, 1))
+        assert task.digest == outcome.digest(task.population, 0, images.digest)
+        assert task.file == tmp_path / "kept" / f"{task.digest}.safetensors"
+    assert len({task.digest for task in tasks}) == 8
+    assert not (tmp_path / "kept").exists()
+
+
+def test_other_images_are_other_tasks(points: list[Point], idx_folder: Callable[..., Path], tmp_path: Path) -> None:
+    before = {task.digest for task in plan(points, read("custom", idx_folder()), tmp_path)}
+    assert before.isdisjoint(task.digest for task in plan(points, read("custom", idx_folder(seed=1)), tmp_path))
+
+
+def test_a_run_trains_everything_once_and_the_next_one_nothing(
+    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path, trained: list[Population]
+) -> None:
+    tasks = plan(points, images, tmp_path / "kept")
+    kept = list(train_tasks(tasks, split))
+    assert trained == [task.population for task in tasks]
+    assert [task for task, _ in kept] == tasks
+    first = pair_up(tasks, {task.digest: found for task, found in kept})
+    assert [found for _, found in kept] == [result.outcomes[v] for result in first for v in VARIANTS]
+    assert [result.point for result in first] == points
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"{task.digest}.safetensors" for task in tasks}
+    trained.clear()
+    again = list(train_tasks(tasks, split))
+    same(pair_up(tasks, {task.digest: found for task, found in again}), first)
+    assert trained == []
+    assert [task for task, _ in again] == tasks
+
+
+def test_a_result_is_what_training_its_population_gives(
+    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path
+) -> None:
+    tasks = plan(points, images, tmp_path / "kept")
+    found = swept(tasks, split)
+    alone = outcome.run(tasks[5].population, split)
+    np.testing.assert_array_equal(found[2].outcomes["batchnorm"].validation_loss, alone.validation_loss)
+    assert found[2].point.values == {"train.lr": "0.1", "model.hidden": "[4]"}
+
+
+@pytest.mark.parametrize("stopped_after", [1, 4, 7])
+def test_an_interrupted_run_is_completed_by_the_next(
+    points: list[Point],
+    images: ImageFiles,
+    split: Split,
+    tmp_path: Path,
+    trained: list[Population],
+    capsys: pytest.CaptureFixture[str],
+    stopped_after: int,
+) -> None:
+    whole = swept(plan(points, images, tmp_path / "whole"), split)
+    assert "resuming" not in capsys.readouterr().out
+    tasks = plan(points, images, tmp_path / "kept")
+    trained.clear()
+    for _ in itertools.islice(train_tasks(tasks, split), stopped_after):
+        pass
+    assert len(list((tmp_path / "kept").iterdir())) == stopped_after
+    found = swept(tasks, split)
+    assert trained == [task.population for task in tasks]
+    assert capsys.readouterr().out == f"resuming: {stopped_after} of 8 populations were trained before\n"
+    same(found, whole)
+
+
+def test_a_damaged_file_is_trained_again(
+    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path, trained: list[Population]
+) -> None:
+    tasks = plan(points, images, tmp_path / "kept")
+    first = swept(tasks, split)
+    tasks[3].file.write_bytes(b"half")
+    trained.clear()
+    same(swept(tasks, split), first)
+    assert trained == [tasks[3].population]
+
+
+def test_a_grid_that_grew_trains_what_is_new(
+    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path, trained: list[Population]
+) -> None:
+    swept(plan(points[:1], images, tmp_path / "kept"), split)
+    trained.clear()
+    found = swept(plan(points, images, tmp_path / "kept"), split)
+    assert len(found) == 4
+    assert len(trained) == 6
+
+
+def test_the_estimate_is_positive_and_of_nothing_nothing(
+    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path
+) -> None:
+    tasks = plan(points, images, tmp_path / "kept")
+    assert estimate([], split) == 0
+    assert 0 < estimate(tasks, split) < 60
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_estimate_grows_with_what_is_to_be_done(
+    images: ImageFiles, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr("pipeline.sweeps.plan.time.perf_counter", lambda: float(next(ticks)))
+
+    def seconds(spans: dict[str, list[str]], **overrides: str) -> float:
+        points = grid.points(PARAMS, SETTINGS | overrides, spans)
+        return estimate(plan(points, images, tmp_path), split)
+
+    one = seconds({"lr": ["0.1"]})
+    # Every training of a kind takes a second for its 2 seeds on all 20 images; there is one kind of each variant.
+    assert one == pytest.approx(2)
+    assert seconds({"lr": ["0.1", "0.2", "0.3"]}) == pytest.approx(3 * one)
+    assert seconds({"lr": ["0.1"]}, epochs="5") == pytest.approx(5 * one)
+    assert seconds({"batch_size": ["8", "10"]}) == pytest.approx(2 * one)
+
+
+def test_images_that_leave_a_batch_of_one_are_refused_before_anything_is_written(
+    params: Make, images: ImageFiles, tmp_path: Path
+) -> None:
+    points = grid.points(PARAMS, SETTINGS, {"batch_size": ["8", "19"]})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"^train\.batch_size = 19: leaves a batch of a single image, .*another size$"):
+        load_split(params(**SETTINGS), points, images)
+    split = load_split(params(**SETTINGS, holdout="4"), points, images)
+    assert (len(split.train), len(split.validation), len(split.test)) == (16, 4, 10)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_batches_of_one_image_are_refused(params: Make, images: ImageFiles) -> None:
+    with pytest.raises(UserError, match=r"^train\.batch_size = 1: "):
+        load_split(params(**SETTINGS), grid.points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)
