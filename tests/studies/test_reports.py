@@ -14,7 +14,7 @@ from pipeline.files import to_csv
 from pipeline.params import Params
 from pipeline.sweeps import grid
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.report import Findings, Result
+from pipeline.sweeps.report import Report, Result
 from studies.internal_covariate_shift import report as internal_covariate_shift
 from studies.internal_covariate_shift.report import shift
 from studies.lab_revisited import report as lab_revisited
@@ -42,19 +42,18 @@ def results(spans: dict[str, list[str]], plain: list[Outcome], batchnorm: list[O
     return [Result(point, {"plain": p, "batchnorm": b}) for point, p, b in zip(points, plain, batchnorm, strict=True)]
 
 
-def table(found: Findings, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(to_csv(*found.tables[name]))))
+def table(report: Report, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(*report.tables[name]))))
 
 
-def drawn(found: Findings) -> None:
-    """Every figure can be rendered, with labels on every axis, and every table is in the words."""
-    for figure in found.figures.values():
+def drawn(report: Report) -> None:
+    """Every figure can be rendered, with labels on every axis, and every table is in the lines."""
+    for figure in report.figures.values():
         assert figures.png(figure, dpi=30).startswith(b"\x89PNG")
         assert all(axis.get_xlabel() and axis.get_ylabel() and axis.get_title() for axis in figure.axes)
-    words = "\n".join(found.words)
-    for header, rows in found.tables.values():
-        assert all(f"| {' | '.join(row)} |" in words for row in (header, *rows))
-    assert "nan" not in words
+    for header, rows in report.tables.values():
+        assert all(f"| {' | '.join(row)} |" in report.lines for row in (header, *rows))
+    assert not any("nan" in line for line in report.lines)
 
 
 def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(params: Make) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Never
 import click
 from tqdm import tqdm
 
+from pipeline.analysis.tables import markdown_table
 from pipeline.files import write_atomic
 from tools.faults import kills, outages, project
 from tools.faults.kills import Bench, Fault
@@ -63,14 +64,13 @@ def _all(bar: "tqdm[Never]", jobs: int, work: Callable[[Any], Fault], given: Ite
 
 
 def _table(faults: list[Fault]) -> str:
-    """Return how many of each kind there were, as Markdown."""
+    """Return the number of faults of each kind, and how many of them lost anything, as Markdown."""
     injected = Counter(fault.kind for fault in faults)
     lost = Counter(fault.kind for fault in faults if fault.problems)
     counts = [(kind, injected[kind], lost[kind]) for kind in injected]
     counts.append(("all", injected.total(), lost.total()))
-    head = ["| fault | injected | recovered | lost |", "| --- | --- | --- | --- |"]
-    rows = [f"| {kind} | {count} | {count - gone} | {gone} |" for kind, count, gone in counts]
-    return "\n".join([*head, *rows]) + "\n"
+    rows = [[kind, str(count), str(count - gone), str(gone)] for kind, count, gone in counts]
+    return "\n".join(markdown_table(["fault", "injected", "recovered", "lost"], rows)) + "\n"
 
 
 if __name__ == "__main__":
