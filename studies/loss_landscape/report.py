@@ -59,7 +59,7 @@ def _smoothness(results: Sequence[Result], params: Params) -> tuple[list[str], l
                 format_interval(_exponential(comparison.difference), digits=3),
                 verdict(comparison.difference, "larger", "smaller"),
             ]
-            rows.append([*_where(result), name, *cells])
+            rows.append([*_place(result), name, *cells])
     return header, rows
 
 
@@ -68,10 +68,10 @@ def _exponential(interval: Interval) -> Interval:
 
 
 def _noise(results: Sequence[Result], params: Params) -> tuple[list[str], list[list[str]]]:
-    """Compare noisy networks with quiet ones at each learning rate, noisy Batch Normalization also with quiet plain."""
+    """Compare test accuracies with and without noise, at each learning rate."""
     settings = params.evaluate
     header = ["learning rate", "compared", "first", "second", "first minus second", "verdict"]
-    outcomes = {_where(result): result.outcomes for result in results}
+    outcomes = {_place(result): result.outcomes for result in results}
     rows = []
     for rate in dict.fromkeys(rate for rate, _ in outcomes):
         quiet, noisy = outcomes[rate, "false"], outcomes[rate, "true"]
@@ -93,7 +93,7 @@ def _noise(results: Sequence[Result], params: Params) -> tuple[list[str], list[l
     return header, rows
 
 
-def _where(result: Result) -> tuple[str, str]:
+def _place(result: Result) -> tuple[str, str]:
     return result.point.values["train.lr"], result.point.values["model.noise"].lower()
 
 
@@ -110,7 +110,7 @@ def _log_mean(outcome: Outcome, name: str) -> Floats:
 
 
 def _panels(result: Result, every: int) -> list[Panel]:
-    rate, noise = _where(result)
+    rate, noise = _place(result)
     title = f"learning rate {rate}{', noise' if noise == 'true' else ''}"
     spans = (("loss_low", "loss_high"), ("gradient_low", "gradient_high"), ("smoothness", "smoothness"))
     return [

@@ -17,12 +17,12 @@ def compared(
 
 
 def test_means_and_differences_are_those_by_hand() -> None:
-    found = compared([0.9, 0.7, 0.8, 0.6], [0.5, 0.8, 0.4, 0.3])
-    assert found.pairs == 4
-    assert found.treatment_mean == pytest.approx(3.0 / 4)
-    assert found.control_mean == pytest.approx(2.0 / 4)
-    assert found.difference.value == pytest.approx((0.4 - 0.1 + 0.4 + 0.3) / 4)
-    assert found.superiority.value == 3 / 4
+    comparison = compared([0.9, 0.7, 0.8, 0.6], [0.5, 0.8, 0.4, 0.3])
+    assert comparison.pairs == 4
+    assert comparison.treatment_mean == pytest.approx(3.0 / 4)
+    assert comparison.control_mean == pytest.approx(2.0 / 4)
+    assert comparison.difference.value == pytest.approx((0.4 - 0.1 + 0.4 + 0.3) / 4)
+    assert comparison.superiority.value == 3 / 4
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_an_interval_of_two_pairs_is_that_of_its_four_resamples() -> None:
 def test_an_interval_is_a_percentile_interval_over_pairs() -> None:
     random = np.random.default_rng(5)
     treatment, control = random.normal(1, 1, 10), random.normal(0, 1, 10)
-    found = compare(treatment, control, 0.9, 20_000)
+    comparison = compare(treatment, control, 0.9, 20_000)
     chosen = random.integers(0, 10, (20_000, 10))
     for interval, values in (
-        (found.difference, treatment - control),
-        (found.superiority, (treatment > control).astype(float)),
+        (comparison.difference, treatment - control),
+        (comparison.superiority, (treatment > control).astype(float)),
     ):
         low, high = np.quantile(values[chosen].mean(axis=1), [0.05, 0.95])
         assert interval.low == pytest.approx(low, abs=0.03)
@@ -89,10 +89,10 @@ def test_more_confidence_gives_a_wider_interval() -> None:
 
 
 def test_one_pair_has_values_and_no_bounds() -> None:
-    found = compared([0.9], [0.4])
-    assert found.pairs == 1
-    assert (found.difference.value, found.superiority.value) == (0.5, 1)
-    for interval in (found.difference, found.superiority):
+    comparison = compared([0.9], [0.4])
+    assert comparison.pairs == 1
+    assert (comparison.difference.value, comparison.superiority.value) == (0.5, 1)
+    for interval in (comparison.difference, comparison.superiority):
         assert math.isnan(interval.low)
         assert math.isnan(interval.high)
         assert not interval.excludes(0)
@@ -100,10 +100,10 @@ def test_one_pair_has_values_and_no_bounds() -> None:
 
 @pytest.mark.parametrize(("treatment", "control"), [([], []), ([NAN], [1.0]), ([1.0, INF], [-INF, 2.0])])
 def test_no_pair_has_no_values(treatment: list[float], control: list[float]) -> None:
-    found = compared(treatment, control)
-    assert found.pairs == 0
-    numbers = [found.treatment_mean, found.control_mean]
-    numbers += [n for i in (found.difference, found.superiority) for n in (i.value, i.low, i.high)]
+    comparison = compared(treatment, control)
+    assert comparison.pairs == 0
+    numbers = [comparison.treatment_mean, comparison.control_mean]
+    numbers += [n for i in (comparison.difference, comparison.superiority) for n in (i.value, i.low, i.high)]
     assert all(math.isnan(number) for number in numbers)
 
 
@@ -114,9 +114,9 @@ def test_pairs_with_a_training_that_diverged_are_left_out_of_everything() -> Non
 
 
 def test_equal_differences_give_an_interval_without_width() -> None:
-    found = compared([1.5, 2.5, 3.5], [1, 2, 3])
-    assert found.difference == Interval(0.5, 0.5, 0.5)
-    assert found.superiority == Interval(1, 1, 1)
+    comparison = compared([1.5, 2.5, 3.5], [1, 2, 3])
+    assert comparison.difference == Interval(0.5, 0.5, 0.5)
+    assert comparison.superiority == Interval(1, 1, 1)
     assert compared([1, 2], [1, 2]).difference == Interval(0, 0, 0)
 
 

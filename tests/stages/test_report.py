@@ -49,9 +49,9 @@ def histories(plain: int = 0, batchnorm: int = 0) -> dict[Variant, History]:
 
 
 def line(text: str, start: str) -> str:
-    found = [line for line in text.splitlines() if line.startswith(start)]
-    assert len(found) == 1, found
-    return found[0]
+    lines = [line for line in text.splitlines() if line.startswith(start)]
+    assert len(lines) == 1, lines
+    return lines[0]
 
 
 def test_the_headline_has_the_setting_and_both_accuracies(params: Callable[..., Params]) -> None:
@@ -158,8 +158,8 @@ def test_every_table_is_rectangular(params: Callable[..., Params]) -> None:
 
 
 def test_metrics_are_nested_and_are_those_of_the_comparison() -> None:
-    found = to_metrics({"test/accuracy": HIGHER, "test/loss": ONE, "validation/accuracy_after_epoch_1": UNCLEAR})
-    assert found == {
+    metrics = to_metrics({"test/accuracy": HIGHER, "test/loss": ONE, "validation/accuracy_after_epoch_1": UNCLEAR})
+    assert metrics == {
         "test": {
             "accuracy": {
                 "plain": 0.9345,

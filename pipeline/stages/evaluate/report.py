@@ -24,7 +24,7 @@ _interval = partial(format_interval, missing="–")
 
 
 def to_metrics(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
-    """Return the comparisons as nested plain values, without those that are not finite.
+    """Return the comparisons as nested numbers; those that are not finite are left out.
 
     Args:
         comparisons: Batch Normalization against plain, by outcome, such as `test/accuracy`.
@@ -117,7 +117,7 @@ def _sentence(name: str, comparison: Comparison) -> str:
 
 
 def _magnitude(interval: Interval) -> Interval:
-    """Return an interval that excludes 0 without its sign."""
+    """Return the magnitude of a difference whose interval excludes 0."""
     low, high = sorted((abs(interval.low), abs(interval.high)))
     return Interval(abs(interval.value), low, high)
 
