@@ -44,7 +44,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """A study's own part of the results: lines of Markdown, and figures and tables by the name of their file."""
+    """Lines of Markdown, with figures and tables by the name of their file."""
 
     lines: list[str]
     figures: dict[str, "Figure"]

@@ -1,4 +1,4 @@
-"""The paired comparison: by hand, by simulation, and where there is nothing to compare."""
+"""Paired comparisons against hand computation, against simulation, and without pairs."""
 
 import math
 
@@ -138,7 +138,7 @@ def test_the_same_values_give_the_same_intervals_whatever_the_random_state() -> 
         (Interval(1, NAN, NAN), False),
     ],
 )
-def test_an_interval_excludes_what_lies_wholly_outside(interval: Interval, excludes: bool) -> None:
+def test_an_interval_excludes_zero_if_it_lies_on_one_side(interval: Interval, excludes: bool) -> None:
     assert interval.excludes(0) is excludes
 
 

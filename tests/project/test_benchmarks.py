@@ -1,4 +1,4 @@
-"""What the benchmarks compute from what they measure."""
+"""The numbers and reports that the benchmarks derive from their measurements."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The answer in words: it says what the numbers say, also when they say nothing."""
+"""The written answer agrees with the numbers, also when they show no difference."""
 
 import json
 import math

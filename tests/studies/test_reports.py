@@ -1,4 +1,4 @@
-"""What studies say: numbers, verdicts and figures from outcomes made by hand."""
+"""The reports of the studies: numbers, verdicts, figures and words, from hand-made outcomes."""
 
 import csv
 import io

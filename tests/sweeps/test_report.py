@@ -1,4 +1,4 @@
-"""A sweep: its stage, which goes on where it stopped; its table and words; its figure."""
+"""A sweep: its stage, which resumes after an interruption; its table and answer; its figure."""
 
 import csv
 import io
@@ -257,7 +257,7 @@ def test_a_sweep_without_results_is_one_line(params: Make, tmp_path: Path) -> No
 def made_outcome(
     validation: Sequence[float], test: Sequence[float], diverged_at: Sequence[float] | None = None
 ) -> Outcome:
-    """An outcome with these final accuracies; before training every one is 1, so that it is seen if it is taken."""
+    """An outcome with these final accuracies; those before training are 1, so that a test fails if they are used."""
     final = np.array(validation, float)
     curve = np.stack([np.ones_like(final), final], axis=1)
     at = np.array(diverged_at or [0] * len(final), float)
@@ -272,7 +272,7 @@ def results(
     batchnorm_test: Sequence[float] | None = None,
     spread: float = 0.1,
 ) -> list[Result]:
-    """Results of a grid of one key, of two seeds: the first has the accuracy given, the second `spread` more."""
+    """Results of a grid with one key and two seeds: the first has the given accuracy, the second `spread` more."""
     ((key, texts),) = (keys or {"train.lr": [str(at + 1) for at in range(len(plain))]}).items()
     made: list[Result] = []
     given: dict[Variant, tuple[Sequence[float], Sequence[float]]] = {

@@ -88,8 +88,8 @@ def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.flo
 
     accuracy, loss, confusion = [], [], []
     for member in range(len(params.train.seeds)):
-        own = {name: array[member : member + 1] for name, array in weights.items()}
-        network = restore(params.model, variant == "batchnorm", own).to(test.images.device)
+        state = {name: array[member : member + 1] for name, array in weights.items()}
+        network = restore(params.model, variant == "batchnorm", state).to(test.images.device)
         logits = predict(network, test.images, params.train.validation_batch_size)
         scores = score(logits, test.labels)
         network(test.images[params.evaluate.digit : params.evaluate.digit + 1], keep)
