@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from benchmarks.report import table
 from benchmarks.settings import read_images
 from pipeline import paths
+from pipeline.analysis.tables import format_number, markdown_table
 from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
 from pipeline.errors import UserError
 from pipeline.network.device import memory
@@ -51,16 +51,19 @@ def measure(progress: Progress) -> str:
             whole = Population(variant, params.model, params.train, tuple(range(members)))
             part = next(whole.parts(memory(device)))
             rate = len(part.seeds) / epoch_seconds(part, examples)
-            rows.append([variant, str(members), str(len(part.seeds)), f"{rate:.0f}", f"{rate * floor:.2f}"])
+            rows.append(
+                [variant, str(members), str(len(part.seeds)), format_number(rate, 0), format_number(rate * floor, 2)]
+            )
             progress(f"{variant}, {members} members, {len(part.seeds)} at once: {rate:.0f} model-epochs per second")
     name = torch.cuda.get_device_name(device)
-    return (
+    lines = [
         f"{name}, PyTorch {torch.__version__}; eager, float32; {best.operations / 1e12:.1f} TFLOP/s in a large matrix "
         f"product, {best.bytes / 1e9:.0f} GB/s in a large copy. The floor is the greater of the operations and the "
-        "bytes of an epoch at these speeds.\n\n"
-        + table(["variant", "members", "at once", "model-epochs per second", "of the floor's"], rows)
-        + "\n"
-    )
+        "bytes of an epoch at these speeds.",
+        "",
+        *markdown_table(["variant", "members", "at once", "model-epochs per second", "of the floor's"], rows),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def epoch_seconds(population: Population, examples: Examples) -> float:

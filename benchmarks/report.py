@@ -1,4 +1,4 @@
-"""The results as Markdown, with what was demanded beside what was measured."""
+"""The results as Markdown, with the bars beside the measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,24 @@ from benchmarks.settings import (
     LEAST_GAINS,
     STUDY,
 )
+from pipeline.analysis.tables import format_number, markdown_table
 from pipeline.params import Variant
 
 
 @dataclass(frozen=True)
 class Whole:
-    """The whole project against the lab: seconds, and peak bytes by stage.
+    """The whole project against the lab.
 
-    lab_seconds: one training of `variant` with its validation. repro_seconds: both variants, every seed, all stages.
-    study_*: `dvc repro` of a study from start to figures. logging_seconds: of one point of a sweep with every seed.
+    Attributes:
+        variant: The network that the lab trains.
+        seeds: How many networks of each variant this project trains.
+        epochs: How long each is trained.
+        lab_seconds: One training in the lab, validated after each epoch.
+        repro_seconds: `dvc repro --force`: both variants, every seed, all stages.
+        memory: Peak bytes by stage.
+        study_seconds: `dvc repro` of a study, from nothing to its figures.
+        study_memory: Its peak bytes.
+        logging_seconds: One point of a sweep with every seed.
     """
 
     variant: Variant
@@ -36,14 +45,15 @@ class Whole:
 
 
 def markdown(machine: str, comparisons: Sequence[Comparison], whole: Whole | None) -> str:
-    """Return the whole report; without `whole`, of the epochs alone."""
-    parts = [f"# Benchmark\n\n{machine}.\nMade by `make bench`.", _epochs(comparisons), _bars(comparisons)]
+    """Return the report; without `whole`, it covers the epochs alone."""
+    lines = ["# Benchmark", "", f"{machine}.", "Made by `make bench`."]
+    lines += ["", *_epochs(comparisons), "", *_bars(comparisons)]
     if whole:
-        parts += [_whole(whole), _sweeps(whole), _memory(whole)]
-    return "\n\n".join(parts) + "\n"
+        lines += ["", *_whole(whole), "", *_sweeps(whole), "", *_memory(whole)]
+    return "\n".join(lines) + "\n"
 
 
-def _epochs(comparisons: Sequence[Comparison]) -> str:
+def _epochs(comparisons: Sequence[Comparison]) -> list[str]:
     rounds = "; ".join(f"{len(c.lab)} at batch {c.batch}, {c.variant}" for c in comparisons)
     rows = [
         [
@@ -56,40 +66,52 @@ def _epochs(comparisons: Sequence[Comparison]) -> str:
         for c in comparisons
     ]
     header = ["batch", "variant", "(a) the lab", "(b) this project", "(c) products alone", "a / b", "b / c"]
-    return (
-        "## Seconds per epoch of one network\n\n"
-        "(a) The lab as written, training only. (b) This project's loop, all seeds. (c) The network's matrix products\n"
+    return [
+        "## Seconds per epoch of one network",
+        "",
+        "(a) The lab as written, training only. (b) This project's loop, all seeds. (c) The network's matrix products",
         "and nothing else. Median (least to greatest) over rounds in which the three took turns, ratios round by "
-        f"round.\nRounds: {rounds}.\n\n" + table(header, rows)
-    )
+        "round.",
+        f"Rounds: {rounds}.",
+        "",
+        *markdown_table(header, rows),
+    ]
 
 
-def _bars(comparisons: Sequence[Comparison]) -> str:
+def _bars(comparisons: Sequence[Comparison]) -> list[str]:
     rows = []
     for c in comparisons:
         gain, loss = c.gain().median, c.loss().median
         first = [str(c.batch), c.variant]
-        for whose, bar in LEAST_GAINS[c.batch].items():
-            rows.append([*first, f"{whose}: a / b at least {bar:g}", f"{gain:.1f}", _met(gain >= bar)])
-        for whose, bar in GREATEST_LOSSES[c.batch].items():
-            rows.append([*first, f"{whose}: b / c at most {bar:g}", f"{loss:.2f}", _met(loss <= bar)])
-    return "Ten members:\n\n" + table(["batch", "variant", "bar", "measured", ""], rows)
+        for user, bar in LEAST_GAINS[c.batch].items():
+            rows.append([*first, f"{user}: a / b at least {bar:g}", format_number(gain, 1), _met(gain >= bar)])
+        for user, bar in GREATEST_LOSSES[c.batch].items():
+            rows.append([*first, f"{user}: b / c at most {bar:g}", format_number(loss, 2), _met(loss <= bar)])
+    return ["Ten members:", "", *markdown_table(["batch", "variant", "bar", "measured", ""], rows)]
 
 
-def _whole(whole: Whole) -> str:
+def _whole(whole: Whole) -> list[str]:
     rows = [
-        [f"the lab, {whole.variant}: one network, {whole.epochs} epochs, validated after each", _s(whole.lab_seconds)],
-        [f"`dvc repro --force`: 2 variants, {whole.seeds} seeds each, every stage", _s(whole.repro_seconds)],
+        [
+            f"the lab, {whole.variant}: one network, {whole.epochs} epochs, validated after each",
+            format_number(whole.lab_seconds, 1),
+        ],
+        [
+            f"`dvc repro --force`: 2 variants, {whole.seeds} seeds each, every stage",
+            format_number(whole.repro_seconds, 1),
+        ],
     ]
     verdict = _met(whole.repro_seconds <= whole.lab_seconds)
-    return (
-        "## The whole project\n\n"
-        + table(["what", "seconds"], rows)
-        + f"\n\nBar: all of this project takes no longer than one training of the lab: {verdict}."
-    )
+    return [
+        "## The whole project",
+        "",
+        *markdown_table(["what", "seconds"], rows),
+        "",
+        f"Bar: all of this project takes no longer than one training of the lab: {verdict}.",
+    ]
 
 
-def _sweeps(whole: Whole) -> str:
+def _sweeps(whole: Whole) -> list[str]:
     seconds, memory, logging = whole.study_seconds, whole.study_memory, whole.logging_seconds
     rows = [
         [f"`dvc repro studies/{STUDY}/dvc.yaml`", f"{seconds:.0f} s", f"at most {GREATEST_STUDY_SECONDS:g} s"],
@@ -102,30 +124,26 @@ def _sweeps(whole: Whole) -> str:
         logging <= GREATEST_LOGGING_SECONDS,
     )
     judged = [[*row, _met(good)] for row, good in zip(rows, met, strict=True)]
-    return "## Grids\n\n" + table(["what", "measured", "bar", ""], judged)
+    return ["## Grids", "", *markdown_table(["what", "measured", "bar", ""], judged)]
 
 
-def _memory(whole: Whole) -> str:
+def _memory(whole: Whole) -> list[str]:
     limit = GREATEST_MEMORY / 1e9
-    rows = [[stage, f"{peak / 1e9:.2f}", _met(peak <= GREATEST_MEMORY)] for stage, peak in whole.memory.items()]
-    title = "## Peak resident memory\n\nIn GB (10^9 bytes), of a stage's process or its greatest child.\n\n"
-    return title + table(["stage", "peak", f"bar: at most {limit:g}"], rows)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = [
+        [stage, format_number(peak / 1e9, 2), _met(peak <= GREATEST_MEMORY)] for stage, peak in whole.memory.items()
+    ]
+    return [
+        "## Peak resident memory",
+        "",
+        "In GB (10^9 bytes), of a stage's process or its greatest child.",
+        "",
+        *markdown_table(["stage", "peak", f"bar: at most {limit:g}"], rows),
+    ]
 
 
 def _spread(values: Spread, digits: int) -> str:
-    if values.least == values.greatest:
-        return f"{values.median:.{digits}f}"
-    return f"{values.median:.{digits}f} ({values.least:.{digits}f} to {values.greatest:.{digits}f})"
-
-
-def _s(seconds: float) -> str:
-    return f"{seconds:.1f}"
+    median, least, greatest = (format_number(one, digits) for one in (values.median, values.least, values.greatest))
+    return median if values.least == values.greatest else f"{median} ({least} to {greatest})"
 
 
 def _met(good: bool) -> str:

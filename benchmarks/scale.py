@@ -17,9 +17,9 @@ from ray.cluster_utils import Cluster
 
 from benchmarks import project
 from benchmarks.machine import cores
-from benchmarks.report import table
 from benchmarks.settings import read_images
 from pipeline import paths
+from pipeline.analysis.tables import format_number, markdown_table
 from pipeline.data.dataset import Split, split
 from pipeline.data.images import ImageFiles
 from pipeline.network.device import prepare
@@ -129,11 +129,37 @@ def measure(progress: Progress) -> Measured:
 
 
 def markdown(machine: str, measured: Measured) -> str:
-    """Return what was measured and what is computed from it."""
-    rows = [["the local sweep, one thread", f"{measured.alone:.1f}", ""]]
+    """Return the measurements, and the seconds computed from them, as a report."""
+    lines = [
+        "# Beyond one machine",
+        "",
+        f"{machine}.",
+        "Made by `python -m benchmarks scale`.",
+        "",
+        "## Measured",
+        "",
+        "Whole sweeps at params.yaml's settings through `--ray`, one thread a worker, workers started",
+        f"before the clock; {2 * POINTS} populations for each worker, of {measured.epochs} model-epochs.",
+        "",
+        *_measurements(measured),
+        "",
+        "## Computed",
+        "",
+        f"Seconds of a sweep of {POPULATIONS:,} populations on nodes like this machine. Assumed: the",
+        f"data leave the driver's node once for every node, at {BANDWIDTH / 1e9:g} GB/s together, before training;",
+        "all populations take equally long, so that stragglers are what the last wave adds; the driver logs one point",
+        "after another while others train; nothing else is waited for.",
+        "",
+        *_projections(measured),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _measurements(measured: Measured) -> list[str]:
+    rows = [["the local sweep, one thread", format_number(measured.alone, 1), ""]]
     for workers, rate in measured.rates.items():
         share = rate / (workers * measured.rates[1])
-        rows.append([f"{workers} worker{'s' * (workers > 1)}", f"{rate:.1f}", f"{share:.2f}"])
+        rows.append([f"{workers} worker{'s' * (workers > 1)}", format_number(rate, 1), format_number(share, 2)])
     units = [
         ["a population, with every worker busy", f"{measured.seconds():.1f} s"],
         ["data", f"{measured.size / 1e6:.0f} MB"],
@@ -141,6 +167,14 @@ def markdown(machine: str, measured: Measured) -> str:
         ["data from there to another raylet on this machine, once", f"{measured.fetch:.2f} s"],
         ["a point logged into MLflow's embedded store, with its seeds", f"{measured.log:.2f} s"],
     ]
+    return [
+        *markdown_table(["", "model-epochs per second", "of as many times one worker"], rows),
+        "",
+        *markdown_table(["what", "measured"], units),
+    ]
+
+
+def _projections(measured: Measured) -> list[str]:
     projections = [projected(measured, nodes) for nodes in NODES]
     parts = ["broadcast", "training", "stragglers", "logging"]
     header = ["nodes", "workers", *parts, "model-epochs per second", "longest"]
@@ -148,25 +182,12 @@ def markdown(machine: str, measured: Measured) -> str:
         [
             str(one.nodes),
             str(one.nodes * max(measured.rates)),
-            *(f"{seconds:.0f}" for seconds in (one.broadcast, one.training, one.waiting, one.logging)),
-            f"{one.rate:.0f}",
+            *(format_number(n, 0) for n in (one.broadcast, one.training, one.waiting, one.logging, one.rate)),
             one.bottleneck(),
         ]
         for one in projections
     ]
-    text = [
-        f"# Beyond one machine\n\n{machine}.\nMade by `python -m benchmarks scale`.",
-        "## Measured\n\nWhole sweeps at params.yaml's settings through `--ray`, one thread a worker, workers started\n"
-        f"before the clock; {2 * POINTS} populations for each worker, of {measured.epochs} model-epochs.",
-        table(["", "model-epochs per second", "of as many times one worker"], rows),
-        table(["what", "measured"], units),
-        f"## Computed\n\nSeconds of a sweep of {POPULATIONS:,} populations on nodes like this machine. Assumed: the\n"
-        f"data leave the driver's node once for every node, at {BANDWIDTH / 1e9:g} GB/s together, before training;\n"
-        "all populations take equally long, so that stragglers are what the last wave adds; the driver logs one point\n"
-        "after another while others train; nothing else is waited for.",
-        table(header, computed),
-    ]
-    return "\n\n".join(text) + "\n"
+    return markdown_table(header, computed)
 
 
 def _tasks(workers: int, images: ImageFiles, folder: Path) -> list[Task]:

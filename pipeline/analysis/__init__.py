@@ -1,1 +1,1 @@
-"""Numbers to statistics, tables and figures."""
+"""Statistics, tables and figures."""

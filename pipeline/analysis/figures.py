@@ -1,4 +1,4 @@
-"""Values to figures. Colours are Okabe and Ito's, which colour-blind readers can tell apart."""
+"""Figures of curves, pairs, classes and confusions, in Okabe and Ito's colours, which suit colour-blind readers."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from pipeline.params import Variant
 Floats = NDArray[np.float64]
 
 COLOURS: dict[Variant, str] = {"plain": "#D55E00", "batchnorm": "#0072B2"}
-LABELS: dict[Variant, str] = {"plain": "plain", "batchnorm": "Batch Normalization"}
+VARIANT_NAMES: dict[Variant, str] = {"plain": "plain", "batchnorm": "Batch Normalization"}
 DASHES: dict[Variant, str] = {"plain": "--", "batchnorm": "-"}
 TENSORS = {
     "pre_activation": "pre-activation",
@@ -27,7 +27,7 @@ SEED_STYLE: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.35}
 
 
 def png(figure: Figure, dpi: int = 200) -> bytes:
-    """Render a figure."""
+    """Render a figure as PNG; equal figures have equal bytes."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
     return content.getvalue()
@@ -42,7 +42,7 @@ def pixels(figure: Figure, dpi: int = 100) -> NDArray[np.uint8]:
 
 
 def curves(values: Mapping[Variant, Floats], first: int, xlabel: str, ylabel: str, *, log: bool = False) -> Figure:
-    """Draw one line per seed and their mean over steps; values [seeds, steps] by variant, from step `first`."""
+    """Draw values [seeds, steps] from step `first` on: a faint line per seed, and a strong one for their mean."""
     figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
     for variant, lines in values.items():
@@ -53,7 +53,7 @@ def curves(values: Mapping[Variant, Floats], first: int, xlabel: str, ylabel: st
             lines.mean(axis=0),
             DASHES[variant],
             color=COLOURS[variant],
-            label=f"{LABELS[variant]}, mean of {len(lines)} seed{'s' * (len(lines) > 1)}",
+            label=f"{VARIANT_NAMES[variant]}, mean of {len(lines)} seed{'s' * (len(lines) > 1)}",
             **STYLE,
         )
     if log:
@@ -66,7 +66,7 @@ def curves(values: Mapping[Variant, Floats], first: int, xlabel: str, ylabel: st
 
 
 def paired(values: Mapping[Variant, Floats], seeds: Sequence[int], ylabel: str) -> Figure:
-    """Draw one value per seed [seeds] of both variants, each pair joined."""
+    """Draw one value per seed [seeds] of both variants, and join each pair."""
     figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
     axis.vlines(range(len(seeds)), *values.values(), color="0.75", zorder=1)
@@ -78,7 +78,7 @@ def paired(values: Mapping[Variant, Floats], seeds: Sequence[int], ylabel: str) 
             marker=marker,
             color=COLOURS[variant],
             zorder=2,
-            label=f"{LABELS[variant]}, mean {mean:.2f}",
+            label=f"{VARIANT_NAMES[variant]}, mean {mean:.2f}",
         )
     axis.set_xticks(range(len(seeds)), [str(seed) for seed in seeds])
     axis.set(xlabel="seed (a pair shares initial weights and batches)", ylabel=ylabel)
@@ -87,14 +87,18 @@ def paired(values: Mapping[Variant, Floats], seeds: Sequence[int], ylabel: str) 
 
 
 def per_digit(values: Mapping[Variant, Floats], ylabel: str) -> Figure:
-    """Draw a value of every seed and class [seeds, classes], side by side for the variants."""
+    """Draw values [seeds, classes] of both variants side by side."""
     figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
     for offset, marker, (variant, array) in zip((-0.15, 0.15), "so", values.items(), strict=True):
         places = np.arange(array.shape[1]) + offset
         axis.scatter(np.tile(places, len(array)), array, s=8, alpha=0.35, color=COLOURS[variant], linewidths=0)
         axis.scatter(
-            places, array.mean(axis=0), marker=marker, color=COLOURS[variant], label=f"{LABELS[variant]}, mean of seeds"
+            places,
+            array.mean(axis=0),
+            marker=marker,
+            color=COLOURS[variant],
+            label=f"{VARIANT_NAMES[variant]}, mean of seeds",
         )
     axis.set_xticks(range(array.shape[1]))
     axis.set(xlabel="class (MNIST: digit)", ylabel=ylabel)
@@ -103,7 +107,7 @@ def per_digit(values: Mapping[Variant, Floats], ylabel: str) -> Figure:
 
 
 def confusions(matrices: Mapping[Variant, Floats]) -> Figure:
-    """Draw confusion matrices [classes, classes] (true, predicted) as per cent of each true class."""
+    """Draw confusion matrices [true classes, predicted classes] of counts, as per cent of each true class."""
     figure, axes = blank(1, len(matrices), width=5.2 * len(matrices), height=4.8)
     for axis, (variant, matrix) in zip(axes[0], matrices.items(), strict=True):
         percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -114,13 +118,13 @@ def confusions(matrices: Mapping[Variant, Floats]) -> Figure:
                 axis.text(predicted, true, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
         axis.set_xticks(range(len(matrix)))
         axis.set_yticks(range(len(matrix)))
-        axis.set(title=LABELS[variant], xlabel="predicted class", ylabel="true class (rows add up to 100 %)")
+        axis.set(title=VARIANT_NAMES[variant], xlabel="predicted class", ylabel="true class (rows add up to 100 %)")
         axis.grid(visible=False)
     return figure
 
 
 def blank(rows: int, columns: int, width: float, height: float) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure of so many inches with empty axes [rows, columns]."""
+    """Return a figure with empty axes [rows, columns]; its width and height are in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
@@ -131,13 +135,13 @@ def blank(rows: int, columns: int, width: float, height: float) -> tuple[Figure,
 
 
 def legend(figure: Figure, axis: Axes) -> None:
-    """Put what an axis shows above the figure."""
+    """Put the legend of an axis above the figure."""
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
 
 
 def shared_legend(figure: Figure, variants: Mapping[Variant, Any]) -> None:
-    """Put the variants above the figure, as the first axis that shows all of them has them."""
+    """Put the legend of the first axis that shows all variants above the figure."""
     axis = next(axis for axis in figure.axes if len(axis.get_legend_handles_labels()[0]) == len(variants))
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)

@@ -1,4 +1,4 @@
-"""Figures of distributions: of what flows through the hidden layers, and as the lab draws them."""
+"""Figures of distributions: every hidden tensor's, and the lab's own histogram."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pipeline.analysis.figures import (
     COLOURS,
     DASHES,
-    LABELS,
     SEED_STYLE,
     STYLE,
     TENSORS,
+    VARIANT_NAMES,
     Floats,
     blank,
     legend,
@@ -34,19 +34,22 @@ def by_layer(
 ) -> Figure:
     """Draw the distribution of every hidden tensor, a row per layer and a column per kind of tensor.
 
-    `counts` maps variant and tensor (`layer1.activation`) to histograms [seeds, bins]; each seed is a faint
-    line and their mean a strong one. Heights are fractions of all values, per bin.
+    Each seed is a faint line and their mean a strong one. Heights are fractions of all values, per bin.
+
+    Args:
+        counts: Histograms [seeds, bins] by variant and tensor, such as `layer1.activation`.
+        scales: The axis on which each tensor is binned.
     """
-    tensors = sorted({name for of in counts.values() for name in of})
+    tensors = sorted({name for by_tensor in counts.values() for name in by_tensor})
     layers = sorted({name.split(".")[0] for name in tensors}, key=lambda layer: int(layer.removeprefix("layer")))
     kinds = [kind for kind in TENSORS if any(name.endswith(f".{kind}") for name in tensors)]
     figure, axes = blank(len(layers), len(kinds), width=3.6 * len(kinds), height=2.5 * len(layers) + 0.6)
     for row, layer in enumerate(layers):
         for column, kind in enumerate(kinds):
             axis, name = axes[row, column], f"{layer}.{kind}"
-            for variant, of in counts.items():
-                if name in of:
-                    _steps(axis, scales[name], _fractions(of[name]), variant)
+            for variant, by_tensor in counts.items():
+                if name in by_tensor:
+                    _steps(axis, scales[name], _fractions(by_tensor[name]), variant)
             _value_axis(axis, scales[name])
             axis.set_title(f"hidden layer {layer.removeprefix('layer')}: {TENSORS[kind]}", fontsize=10)
             if row == len(layers) - 1:
@@ -57,9 +60,11 @@ def by_layer(
 
 
 def frames(variant: Variant, tensor: str, counts: Counts, scale: Scale) -> Iterator[NDArray[np.uint8]]:
-    """Draw one tensor's distribution after every epoch, counts [seeds, epochs + 1, bins], as images 256 pixels wide.
+    """Draw one tensor's distribution, counts [seeds, epochs + 1, bins], after every epoch.
 
-    They are small because MLflow shows them so, and of one figure that is redrawn because that is four times faster.
+    Yields:
+        Images [192, 256, 3]: as small as MLflow shows them. Redrawing one figure is four times faster than a new one
+        for each.
     """
     figure = Figure(figsize=(2.56, 1.92))
     axis = figure.add_axes((0.16, 0.14, 0.8, 0.72))
@@ -77,7 +82,7 @@ def frames(variant: Variant, tensor: str, counts: Counts, scale: Scale) -> Itera
 
 
 def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure:
-    """Draw the lab's own histogram: a layer's pre-activations [seeds, units] of one test image, by variant."""
+    """Draw the lab's own histogram: the pre-activations [seeds, units] of one layer for one test image."""
     figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
     finite = {variant: array[np.isfinite(array)] for variant, array in values.items()}
@@ -90,7 +95,7 @@ def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure
             alpha=0.55,
             edgecolor=COLOURS[variant],
             hatch="//" if variant == "plain" else None,
-            label=f"{LABELS[variant]}: {array.shape[0]} seed(s) × {array.shape[1]} units",
+            label=f"{VARIANT_NAMES[variant]}: {array.shape[0]} seed(s) × {array.shape[1]} units",
         )
     axis.set(xlabel=f"pre-activation of hidden layer {layer}, test image {digit} (no unit)", ylabel="number of units")
     legend(figure, axis)
@@ -98,10 +103,11 @@ def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure
 
 
 def lab_views(rows: Mapping[str, Sequence[tuple[str, Mapping[Variant, Floats], bool]]]) -> Figure:
-    """Draw the lab's histogram in several ways, a row of panels for each name.
+    """Draw the lab's histogram in several ways.
 
-    A panel has a title, values [seeds, units] by variant, and whether the variants share their bins: the lab gives
-    each its own ten.
+    Args:
+        rows: Panels by the name of their row. A panel has a title, values [seeds, units] by variant, and whether the
+            variants share their bins; where they do not, each has its own ten, as in the lab.
     """
     count = max(len(panels) for panels in rows.values())
     figure, axes = blank(len(rows), count, width=4.2 * count, height=3.2 * len(rows) + 0.6)
@@ -111,7 +117,7 @@ def lab_views(rows: Mapping[str, Sequence[tuple[str, Mapping[Variant, Floats], b
             edges = np.histogram_bin_edges(np.concatenate(list(finite.values())), bins=40)
             for variant, array in finite.items():
                 bins = edges if shared else np.histogram_bin_edges(array, bins=10)
-                axis.hist(array, bins=list(bins), color=COLOURS[variant], alpha=0.55, label=LABELS[variant])
+                axis.hist(array, bins=list(bins), color=COLOURS[variant], alpha=0.55, label=VARIANT_NAMES[variant])
             axis.set_title(f"{name}:\n{title}", fontsize=9)
             axis.set(xlabel="second hidden layer (no unit)", ylabel="number of units")
     shared_legend(figure, COLOURS)
@@ -126,7 +132,7 @@ def _fractions(counts: Counts) -> Floats:
 def _steps(axis: Axes, scale: Scale, fractions: Floats, variant: Variant) -> list[StepPatch]:
     """Draw histograms [seeds, bins], and their mean last."""
     edges, colour = scale.edges(), COLOURS[variant]
-    mean: dict[str, Any] = {**STYLE, "linestyle": DASHES[variant], "label": LABELS[variant]}
+    mean: dict[str, Any] = {**STYLE, "linestyle": DASHES[variant], "label": VARIANT_NAMES[variant]}
     patches = [axis.stairs(one, edges, color=colour, **SEED_STYLE) for one in fractions]
     return [*patches, axis.stairs(fractions.mean(axis=0), edges, color=colour, **mean)]
 

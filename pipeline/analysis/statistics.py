@@ -1,4 +1,4 @@
-"""The paired comparison over seeds."""
+"""Paired comparisons over seeds, with bootstrap intervals."""
 
 import math
 from dataclasses import dataclass
@@ -12,46 +12,58 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its bootstrap interval; without an interval (NaN) when a single pair was measured."""
+    """A mean with its bootstrap interval, in the unit of the values.
+
+    Of a single value there is no interval: `low` and `high` are NaN. Of no values at all, the mean is NaN too.
+    """
 
     value: float
     low: float
     high: float
 
     def excludes(self, null: float) -> bool:
-        """Whether the whole interval lies on one side of `null`."""
+        """Return whether there is an interval and all of it lies on one side of `null`."""
         return self.low > null or self.high < null
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Batch Normalization against plain, over `pairs` of trainings that share weights and batches.
+    """A treatment compared with its control, pair by pair.
 
-    difference: mean of batchnorm - plain.
-    superiority: probability that a pair's batchnorm value is the greater, ties counting half (Bouthillier et
-        al. 2021, "Accounting for variance in machine learning benchmarks", section 5).
+    Attributes:
+        pairs: How many pairs were compared.
+        treatment_mean: Mean of the treatment's values, in their unit; NaN without pairs.
+        control_mean: Mean of the control's values.
+        difference: Mean of treatment minus control.
+        superiority: Probability that the treatment has the greater value of a pair, ties counting half (Bouthillier
+            et al. 2021, "Accounting for variance in machine learning benchmarks", section 5).
     """
 
     pairs: int
-    batchnorm_mean: float
-    plain_mean: float
+    treatment_mean: float
+    control_mean: float
     difference: Interval
     superiority: Interval
 
 
-def compare(batchnorm: Floats, plain: Floats, confidence: float, resamples: int) -> Comparison:
-    """Compare one value per seed [seeds], the same seed at the same place in both.
+def compare(treatment: Floats, control: Floats, confidence: float, resamples: int) -> Comparison:
+    """Compare two sets of values that share their seeds, such as accuracies with and without Batch Normalization.
 
-    Intervals are percentile bootstrap intervals over pairs, from a fixed random state. Pairs in which a
-    training diverged (a value that is not finite) are left out.
+    Pairs with a value that is not finite, because a training diverged, are left out.
+
+    Args:
+        treatment: One value per seed [seeds].
+        control: Values [seeds] in the same unit, of the same seeds in the same order.
+        confidence: Probability that an interval covers the mean, between 0 and 1.
+        resamples: How many bootstrap resamples of the pairs an interval is taken from.
     """
-    finite = np.isfinite(batchnorm) & np.isfinite(plain)
-    batchnorm, plain = batchnorm[finite], plain[finite]
-    differences = batchnorm - plain
+    finite = np.isfinite(treatment) & np.isfinite(control)
+    treatment, control = treatment[finite], control[finite]
+    differences = treatment - control
     return Comparison(
         pairs=len(differences),
-        batchnorm_mean=_mean(batchnorm),
-        plain_mean=_mean(plain),
+        treatment_mean=_mean(treatment),
+        control_mean=_mean(control),
         difference=interval(differences, confidence, resamples),
         superiority=interval((np.sign(differences) + 1) / 2, confidence, resamples),
     )
@@ -65,7 +77,7 @@ def interval(values: Floats, confidence: float, resamples: int) -> Interval:
     """Return the mean of values [count] with its percentile bootstrap interval, from a fixed random state."""
     if len(values) < 2:
         return Interval(_mean(values), float("nan"), float("nan"))
-    found = stats.bootstrap(
+    bounds = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
@@ -73,11 +85,20 @@ def interval(values: Floats, confidence: float, resamples: int) -> Interval:
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(_mean(values), float(found.low), float(found.high))
+    return Interval(_mean(values), float(bounds.low), float(bounds.high))
 
 
 def verdict(difference: Interval, more: str, less: str) -> str:
-    """Return in words what an interval shows: that there is `more`, that there is `less`, or neither."""
+    """Say in words what the interval of a difference shows.
+
+    Args:
+        difference: Mean of treatment minus control.
+        more: The verdict if the treatment has the greater values.
+        less: The verdict if it has the smaller ones.
+
+    Returns:
+        One of the two, or that no difference is shown or that there are too few pairs for an interval.
+    """
     if math.isnan(difference.low):
         return "too few pairs to tell"
     if not difference.excludes(0):

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.figures import COLOURS, DASHES, LABELS, STYLE, Floats, blank
+from pipeline.analysis.figures import COLOURS, DASHES, STYLE, VARIANT_NAMES, Floats, blank
 from pipeline.analysis.statistics import Interval
 from pipeline.params import Variant
 
@@ -18,7 +18,7 @@ GREEN = "#009E73"  # Okabe and Ito's third colour, beside those of the variants
 
 @dataclass(frozen=True)
 class Line:
-    """A line y over x, with a band from `low` to `high` where they are given. Lines of equal labels look alike."""
+    """A line y over x, with a band from `low` to `high` if both are given. The legend lists each label once."""
 
     label: str
     x: Sequence[float] | Floats
@@ -30,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines on axes. `ticks` are names for the places 0, 1, …; `limits` those of the y axis."""
+    """Lines on a pair of axes. `ticks` name the places 0, 1, … on the x axis; `limits` bound the y axis."""
 
     title: str
     lines: Sequence[Line]
@@ -42,21 +42,21 @@ class Panel:
     ticks: Sequence[str] | None = None
 
 
-def of(variant: Variant) -> dict[str, Any]:
-    """Return how a variant's lines look."""
+def style_of(variant: Variant) -> dict[str, Any]:
+    """Return the colour and dashes of a variant's lines."""
     return {"color": COLOURS[variant], "linestyle": DASHES[variant]}
 
 
 def mean_line(
     label: str, x: Sequence[float] | Floats, means: Sequence[Interval], factor: float, style: Mapping[str, Any]
 ) -> Line:
-    """Return a line of means with the band of their intervals, all times `factor`."""
-    value, low, high = ([factor * getattr(mean, what) for mean in means] for what in ("value", "low", "high"))
+    """Return a line through means with a band of their intervals, all multiplied by `factor`."""
+    value, low, high = ([factor * getattr(mean, end) for mean in means] for end in ("value", "low", "high"))
     return Line(label, x, value, low, high, dict(style))
 
 
 def draw(panels: Sequence[Panel], columns: int = 3, width: float = 4.2, height: float = 3.4) -> Figure:
-    """Draw panels row by row, with one legend for all."""
+    """Draw panels row by row under one legend; `width` and `height` are those of a panel, in inches."""
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure, grid = blank(rows, columns, width=max(6.4, width * columns), height=0.6 + height * rows)
@@ -88,19 +88,21 @@ def _line(axis: Axes, line: Line) -> Any:
 
 
 def sweep(points: Sequence[Mapping[str, str]], lines: Mapping[Variant, Sequence[Interval]], ylabel: str) -> Figure:
-    """Draw accuracy (fractions, drawn as per cent) over a grid's first key, a panel for each choice of the others.
+    """Draw accuracies in per cent over a grid's first key, in one panel for each choice of the other keys.
 
-    `points` are the values by key, and `lines` the mean with its interval at each point.
+    Args:
+        points: The values of every point of the grid, by key.
+        lines: Each variant's mean accuracy at every point, as a fraction.
+        ylabel: The label of the y axes.
     """
     key, *others = points[0]
     choices = list(dict.fromkeys(tuple(point[other] for other in others) for point in points))
     panels = []
     for choice in choices:
-        at = [place for place, point in enumerate(points) if tuple(point[other] for other in others) == choice]
-        texts = [points[place][key] for place in at]
-        x, log, ticks = axis_of(texts)
+        chosen = [at for at, point in enumerate(points) if tuple(point[other] for other in others) == choice]
+        x, log, ticks = axis_of([points[at][key] for at in chosen])
         drawn = [
-            mean_line(LABELS[variant], x, [means[place] for place in at], 100, {**of(variant), **MARKED})
+            mean_line(VARIANT_NAMES[variant], x, [means[at] for at in chosen], 100, {**style_of(variant), **MARKED})
             for variant, means in lines.items()
         ]
         title = ", ".join(f"{other} = {value}" for other, value in zip(others, choice, strict=True))
@@ -109,9 +111,11 @@ def sweep(points: Sequence[Mapping[str, str]], lines: Mapping[Variant, Sequence[
 
 
 def axis_of(texts: Sequence[str]) -> tuple[list[float], bool, Sequence[str] | None]:
-    """Place a key's values on an axis: where, whether it is logarithmic, and names where they are no numbers.
+    """Place a key's values on an axis.
 
-    It is logarithmic where the values are positive and span more than a factor of ten.
+    Returns:
+        The places; whether the axis is logarithmic, which it is if the values are positive and span more than a factor
+        of ten; and names for the places 0, 1, … if the values are not numbers.
     """
     try:
         places = [float(text) for text in texts]

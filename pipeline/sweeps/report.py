@@ -1,4 +1,4 @@
-"""What a sweep found: the table of its points, the best of each variant, and the answer in words."""
+"""The results of a sweep: the table of its points, the best point of each variant, and the answer in words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.analysis.figures import LABELS
+from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import Comparison, Interval, compare, interval
+from pipeline.analysis.tables import Table, format_interval, format_number, markdown_table
 from pipeline.params import VARIANTS, Evaluate, Variant
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.outcome import Outcome
@@ -25,68 +26,79 @@ class Result:
     outcomes: Mapping[Variant, Outcome]
 
     def final(self, variant: Variant) -> Floats:
-        """Validation accuracy [seeds] after the last epoch."""
+        """Return the validation accuracy [seeds] after the last epoch."""
         return self.outcomes[variant].validation_accuracy[:, -1]
 
     def mean(self, variant: Variant, settings: Evaluate) -> Interval:
-        """Mean validation accuracy over the seeds."""
+        """Return the mean over seeds of the final validation accuracy."""
         return interval(self.final(variant), settings.confidence, settings.resamples)
 
+    def tested(self, variant: Variant, settings: Evaluate) -> Interval:
+        """Return the mean over seeds of the test accuracy."""
+        return interval(self.outcomes[variant].test_accuracy, settings.confidence, settings.resamples)
+
     def difference(self, settings: Evaluate) -> Comparison:
-        """The variants' validation accuracies, compared seed by seed."""
+        """Compare the variants' final validation accuracies, seed by seed."""
         return compare(self.final("batchnorm"), self.final("plain"), settings.confidence, settings.resamples)
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Lines of Markdown; figures and tables (header and rows) by the name of their file."""
+class Report:
+    """Lines of Markdown, with figures and tables by the name of their file."""
 
-    words: list[str]
+    lines: list[str]
     figures: dict[str, "Figure"]
-    tables: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
 
 
 def best(results: Sequence[Result], variant: Variant) -> Result:
-    """The point with the greatest mean validation accuracy; of equals, the first."""
+    """Return the point with the greatest mean validation accuracy, or the first of several."""
     return max(results, key=lambda result: float(result.final(variant).mean()))
 
 
 def table(results: Sequence[Result], settings: Evaluate) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: a point's values; each variant's accuracy, interval and divergences; their difference."""
+    """Return a header, and a row for each point.
+
+    A row has the point's values, then each variant's validation accuracy with its interval and the number of trainings
+    that diverged, then the difference of the variants with its interval and the number of pairs.
+    """
     keys = list(results[0].point.values)
     header = [*keys]
     for variant in VARIANTS:
-        header += [f"{variant}_{what}" for what in ("accuracy", "low", "high", "diverged")]
+        header += [f"{variant}_{column}" for column in ("accuracy", "low", "high", "diverged")]
     header += ["difference", "difference_low", "difference_high", "pairs"]
     rows = []
     for result in results:
         row = [result.point.values[key] for key in keys]
         for variant in VARIANTS:
-            mean = result.mean(variant, settings)
-            row += [*map(number, (mean.value, mean.low, mean.high)), str(_diverged(result.outcomes[variant]))]
-        found = result.difference(settings)
-        row += [*map(number, (found.difference.value, found.difference.low, found.difference.high)), str(found.pairs)]
-        rows.append(row)
+            row += [*_bounds(result.mean(variant, settings)), str(_diverged(result.outcomes[variant]))]
+        comparison = result.difference(settings)
+        rows.append([*row, *_bounds(comparison.difference), str(comparison.pairs)])
     return header, rows
 
 
 def groups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
-    """Group the points by the values of all keys but the first."""
-    found: dict[tuple[str, ...], list[Result]] = {}
+    """Group the points by their values of all keys but the first."""
+    grouped: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
-        found.setdefault(tuple(result.point.values.values())[1:], []).append(result)
-    return found
+        grouped.setdefault(tuple(result.point.values.values())[1:], []).append(result)
+    return grouped
 
 
 def answer(results: Sequence[Result], settings: Evaluate, holdout: int) -> str:
-    """The sweep in words: Markdown made from its numbers."""
-    header, rows = table(results, settings)
+    """Return the sweep's table and best points as Markdown.
+
+    Args:
+        results: All points of the grid.
+        settings: How intervals are computed.
+        holdout: How many training images were held out for validation; if none, validation is on the test images.
+    """
     where = f"{holdout} held-out training images" if holdout else "the test images"
     lines = [
         f"Accuracy on {where} after the last epoch, means over seeds with {100 * settings.confidence:g} % bootstrap "
         "intervals; differences are Batch Normalization minus plain, pair by pair.",
         "",
-        *markdown(header, rows),
+        *markdown_table(*table(results, settings)),
         "",
         *_best(results, settings, holdout),
         "",
@@ -106,15 +118,16 @@ def _best(results: Sequence[Result], settings: Evaluate, holdout: int) -> list[s
         "",
     ]
     for variant, result in chosen.items():
-        tested = interval(result.outcomes[variant].test_accuracy, settings.confidence, settings.resamples)
-        lines.append(f"- {LABELS[variant]}: {_where(result.point)}; test accuracy {spread(tested)}.")
-    found = compare_best(chosen, settings)
-    if found.pairs < 2:
-        verdict = " One pair is too few for an interval." if found.pairs else " No pair is without divergence."
+        accuracy = format_interval(result.tested(variant, settings))
+        lines.append(f"- {VARIANT_NAMES[variant]}: {_describe(result.point)}; test accuracy {accuracy}.")
+    comparison = compare_best(chosen, settings)
+    if comparison.pairs < 2:
+        remark = " One pair is too few for an interval." if comparison.pairs else " No pair is without divergence."
     else:
-        verdict = "" if found.difference.excludes(0) else " No difference is shown."
-    pairs = f"{found.pairs} pair{'s' * (found.pairs != 1)}"
-    lines += ["", f"Difference at the two best points, over {pairs}: {spread(found.difference)}.{verdict}"]
+        remark = "" if comparison.difference.excludes(0) else " No difference is shown."
+    pairs = f"{comparison.pairs} pair{'s' * (comparison.pairs != 1)}"
+    difference = format_interval(comparison.difference)
+    lines += ["", f"Difference at the two best points, over {pairs}: {difference}.{remark}"]
     if len(groups(results)) > 1:
         lines += ["", *_best_by_group(results, settings)]
     return lines
@@ -122,38 +135,32 @@ def _best(results: Sequence[Result], settings: Evaluate, holdout: int) -> list[s
 
 def _best_by_group(results: Sequence[Result], settings: Evaluate) -> list[str]:
     key, *others = results[0].point.values
-    cells = [*others]
+    header = [*others]
     for variant in VARIANTS:
-        cells += [f"{LABELS[variant]}: best {key}", f"{LABELS[variant]}: test accuracy"]
-    cells += ["difference", "pairs"]
+        header += [f"{VARIANT_NAMES[variant]}: best {key}", f"{VARIANT_NAMES[variant]}: test accuracy"]
+    header += ["difference", "pairs"]
     rows = []
-    for values, of in groups(results).items():
-        chosen = {variant: best(of, variant) for variant in VARIANTS}
+    for values, group in groups(results).items():
+        chosen = {variant: best(group, variant) for variant in VARIANTS}
         row = [*values]
         for variant, result in chosen.items():
-            tested = interval(result.outcomes[variant].test_accuracy, settings.confidence, settings.resamples)
-            row += [result.point.values[key], spread(tested)]
-        found = compare_best(chosen, settings)
-        rows.append([*row, spread(found.difference), str(found.pairs)])
+            row += [result.point.values[key], format_interval(result.tested(variant, settings))]
+        comparison = compare_best(chosen, settings)
+        rows.append([*row, format_interval(comparison.difference), str(comparison.pairs)])
     return [
         f"Likewise for each choice of {' and '.join(others)}, each variant at its own best {key}:",
         "",
-        *markdown(cells, rows),
+        *markdown_table(header, rows),
     ]
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table in Markdown."""
-    return [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}", *(f"| {' | '.join(row)} |" for row in rows)]
-
-
 def compare_best(chosen: Mapping[Variant, Result], settings: Evaluate) -> Comparison:
-    """The test accuracies of the two best points, compared seed by seed."""
-    tested = {variant: result.outcomes[variant].test_accuracy for variant, result in chosen.items()}
-    return compare(tested["batchnorm"], tested["plain"], settings.confidence, settings.resamples)
+    """Compare the test accuracies of the variants, each at its chosen point, seed by seed."""
+    accuracies = {variant: result.outcomes[variant].test_accuracy for variant, result in chosen.items()}
+    return compare(accuracies["batchnorm"], accuracies["plain"], settings.confidence, settings.resamples)
 
 
-def _where(point: Point) -> str:
+def _describe(point: Point) -> str:
     return ", ".join(f"{key} = {value}" for key, value in point.values.items())
 
 
@@ -161,12 +168,5 @@ def _diverged(outcome: Outcome) -> int:
     return int(np.count_nonzero(outcome.diverged_at))
 
 
-def number(value: float) -> str:
-    """Return a number with four digits, or nothing for what is not one."""
-    return f"{value:.4f}" if np.isfinite(value) else ""
-
-
-def spread(interval: Interval) -> str:
-    """Return a value with its interval, if it has one."""
-    value, low, high = (number(one) for one in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]" if low else value
+def _bounds(interval: Interval) -> list[str]:
+    return [format_number(number) for number in (interval.value, interval.low, interval.high)]

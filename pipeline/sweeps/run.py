@@ -15,7 +15,7 @@ from pipeline.sweeps import outcome, panels
 from pipeline.sweeps import report as sweep
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
-from pipeline.sweeps.report import Findings, Result
+from pipeline.sweeps.report import Report, Result
 from pipeline.sweeps.study import Study
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ def write(results: Sequence[Result], params: Params, folder: Path, study: Study 
     if not results:
         raise UserError("the sweep has no results")
     found = study.findings(results, params) if study else None
-    found = found or Findings([], {"accuracy": _figure(results, params)})
+    found = found or Report([], {"accuracy": _figure(results, params)})
     words = sweep.answer(results, params.evaluate, params.data.holdout)
     tables = {"table": sweep.table(results, params.evaluate), **found.tables}
     content: dict[str, str | bytes] = {
-        "answer.md": "\n".join([*found.words, words]),
+        "answer.md": "\n".join([*found.lines, words]),
         **{f"{name}.csv": to_csv(*table) for name, table in tables.items()},
         **{f"{name}.png": figures.png(figure) for name, figure in found.figures.items()},
     }

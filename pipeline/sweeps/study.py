@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.params import Params, parse
 from pipeline.sweeps.probe import Probe, load_function
-from pipeline.sweeps.report import Findings, Result
+from pipeline.sweeps.report import Report, Result
 
 REPORT, PROBE = "report.py", "probe.py"
 
@@ -25,9 +25,9 @@ class Study:
     grids: tuple[tuple[str, ...], ...]
     overrides: dict[str, str]
     probe: Probe | None = None
-    report: Callable[[Sequence[Result], Params, int], Findings] | None = None
+    report: Callable[[Sequence[Result], Params, int], Report] | None = None
 
-    def findings(self, results: Sequence[Result], params: Params) -> Findings | None:
+    def findings(self, results: Sequence[Result], params: Params) -> Report | None:
         """Return the study's own words and figures about the results of its sweep, if it has any."""
         return self.report(results, params, self.probe.every if self.probe else 0) if self.report else None
 

@@ -1,4 +1,4 @@
-"""The lab's sentences about its own results, with thirty pairs instead of one and both positions."""
+"""The lab's claims about its results, tested on thirty pairs instead of one and at both positions."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,15 +6,16 @@ import numpy as np
 
 from pipeline.analysis import histograms
 from pipeline.analysis.statistics import compare, verdict
+from pipeline.analysis.tables import format_interval, format_number, markdown_table
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.report import Findings, Result, markdown, number, spread
+from pipeline.sweeps.report import Report, Result
 from pipeline.training.history import Floats
 
 POSITIONS = {"after_activation": "after the sigmoid (the lab)", "before_activation": "before the sigmoid (the paper)"}
 
-# What the lab says, how it can be measured [seeds], and the verdict where Batch Normalization has more, or less.
-SENTENCES: list[tuple[str, str, Callable[[Outcome], Floats], str, str]] = [
+# The claim, its measure [seeds], and the verdict if Batch Normalization has the greater values or the smaller ones.
+CLAIMS: list[tuple[str, str, Callable[[Outcome], Floats], str, str]] = [
     (
         "activations are zero-centred",
         "distance of the mean from 0: one image, as the lab computes it",
@@ -67,21 +68,25 @@ SENTENCES: list[tuple[str, str, Callable[[Outcome], Floats], str, str]] = [
 ]
 
 
-def report(results: Sequence[Result], params: Params, _every: int) -> Findings:
-    """Say of each sentence whether it holds, pair by pair."""
+def report(results: Sequence[Result], params: Params, _every: int) -> Report:
+    """Test each claim at each position, pair by pair."""
     settings = params.evaluate
     rows = []
     for result in results:
         position = POSITIONS[result.point.params.model.batchnorm_position]
-        for sentence, measured, value, more, less in SENTENCES:
-            values = {variant: value(result.outcomes[variant]) for variant in VARIANTS}
-            found = compare(values["batchnorm"], values["plain"], settings.confidence, settings.resamples)
-            numbers = [number(found.plain_mean), number(found.batchnorm_mean), spread(found.difference)]
-            rows.append(
-                [position, sentence, measured, *numbers, str(found.pairs), verdict(found.difference, more, less)]
-            )
+        for claim, measured, measure, more, less in CLAIMS:
+            batchnorm, plain = measure(result.outcomes["batchnorm"]), measure(result.outcomes["plain"])
+            comparison = compare(batchnorm, plain, settings.confidence, settings.resamples)
+            cells = [
+                format_number(comparison.control_mean),
+                format_number(comparison.treatment_mean),
+                format_interval(comparison.difference),
+                str(comparison.pairs),
+                verdict(comparison.difference, more, less),
+            ]
+            rows.append([position, claim, measured, *cells])
     header = ["Batch Normalization", "the lab says", "measured", "plain", "batchnorm", "difference", "pairs", "verdict"]
-    words = ["# Does the lab's reading of its results hold?", "", *markdown(header, rows), ""]
+    lines = ["# Does the lab's reading of its results hold?", "", *markdown_table(header, rows), ""]
     rows_of_figure = {
         POSITIONS[result.point.params.model.batchnorm_position]: [
             ("one seed, the lab's computation and bins", _values(result, "lab", 1), False),
@@ -90,7 +95,7 @@ def report(results: Sequence[Result], params: Params, _every: int) -> Findings:
         ]
         for result in results
     }
-    return Findings(words, {"activations": histograms.lab_views(rows_of_figure)}, {"verdicts": (header, rows)})
+    return Report(lines, {"activations": histograms.lab_views(rows_of_figure)}, {"verdicts": (header, rows)})
 
 
 def _values(result: Result, name: str, seeds: int | None = None) -> dict[Variant, Floats]:

@@ -1,14 +1,15 @@
-"""Evaluation by running, batch and recomputed statistics, and how far the running ones lag."""
+"""Accuracies by running, batch and recomputed statistics, and how far the running ones lag behind."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.analysis.figures import LABELS
+from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import Interval, compare, interval, verdict
+from pipeline.analysis.tables import format_interval, format_number, markdown_table
 from pipeline.params import Evaluate, Params
 from pipeline.sweeps.panels import GREEN, Panel, draw, mean_line
-from pipeline.sweeps.report import Findings, Result, markdown, number, spread
+from pipeline.sweeps.report import Report, Result
 
 KINDS = {
     "running": {"color": "#0072B2", "linestyle": "-"},
@@ -21,8 +22,8 @@ LAGS = {
 }
 
 
-def report(results: Sequence[Result], params: Params, every: int) -> Findings:
-    """Compare the accuracies of the same networks at the end of every epoch, seed by seed."""
+def report(results: Sequence[Result], params: Params, every: int) -> Report:
+    """Compare the same networks evaluated by different statistics, at the end of every epoch and seed by seed."""
     settings = params.evaluate
     header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", "verdict"]
     rows = []
@@ -32,23 +33,28 @@ def report(results: Sequence[Result], params: Params, every: int) -> Findings:
         epochs = params.train.epochs
         for epoch in range(1, epochs + 1):
             at = round(epoch * (count - 1) / epochs)
-            values = {kind: watched[kind][:, at] for kind in KINDS}
-            found = compare(values["running"], values["recomputed"], settings.confidence, settings.resamples)
-            means = [number(float(values[kind].mean())) for kind in KINDS]
-            judged = verdict(found.difference, "running ones are better", "recomputed ones are better")
-            lag = number(float(watched["lag_mean"][:, at].mean()))
-            rows.append([result.point.values["train.lr"], str(epoch), *means, spread(found.difference), lag, judged])
+            accuracies = {kind: watched[kind][:, at] for kind in KINDS}
+            comparison = compare(
+                accuracies["running"], accuracies["recomputed"], settings.confidence, settings.resamples
+            )
+            cells = [
+                *(format_number(accuracies[kind].mean()) for kind in KINDS),
+                format_interval(comparison.difference),
+                format_number(watched["lag_mean"][:, at].mean()),
+                verdict(comparison.difference, "running ones are better", "recomputed ones are better"),
+            ]
+            rows.append([result.point.values["train.lr"], str(epoch), *cells])
     panels = [_accuracies(result, settings, every) for result in results]
-    words = [
+    lines = [
         "# By which statistics is a network evaluated?",
         "",
-        f"{LABELS['batchnorm']}, accuracy on the held-out images over {len(params.train.seeds)} seeds.",
+        f"{VARIANT_NAMES['batchnorm']}, accuracy on the held-out images over {len(params.train.seeds)} seeds.",
         "",
-        *markdown(header, rows),
+        *markdown_table(header, rows),
         "",
     ]
     figures = {"statistics": draw(panels, columns=2), "lags": draw(_lags(results, settings, every), columns=2)}
-    return Findings(words, figures, {"statistics": (header, rows)})
+    return Report(lines, figures, {"statistics": (header, rows)})
 
 
 def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
@@ -70,8 +76,8 @@ def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Pan
             values = result.outcomes["batchnorm"].watched[name]
             means = [interval(column, settings.confidence, settings.resamples) for column in values.T]
             style = {"color": str(0.9 - shade), "linestyle": "-", "linewidth": 1 + 1.5 * shade}
-            label_of_line = f"learning rate {result.point.values['train.lr']}"
-            lines.append(mean_line(label_of_line, _steps(means, every), means, 1, style))
+            line_label = f"learning rate {result.point.values['train.lr']}"
+            lines.append(mean_line(line_label, _steps(means, every), means, 1, style))
         panels.append(Panel("running against recomputed statistics", lines, "iteration", label, log_y=True))
     return panels
 

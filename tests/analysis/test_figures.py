@@ -1,4 +1,4 @@
-"""The figures: what is drawn are the values given."""
+"""Figures draw the values that they are given."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Figures of distributions: what is drawn are the values given."""
+"""Figures of distributions draw the values that they are given."""
 
 from collections.abc import Mapping
 
@@ -58,12 +58,12 @@ def test_histograms_are_fractions_of_the_counts_on_their_edges() -> None:
         assert axis.get_title() == f"hidden layer {layer}: {TENSORS[kind]}"
         for variant, colour in (("plain", PLAIN), ("batchnorm", BATCHNORM)):
             patches = stairs(axis, colour)
-            of = given["plain" if variant == "plain" else "batchnorm"]
-            if name not in of:
+            by_tensor = given["plain" if variant == "plain" else "batchnorm"]
+            if name not in by_tensor:
                 assert (variant, kind) == ("plain", "normalised")
                 assert patches == []
                 continue
-            fractions = of[name] / of[name].sum(axis=1, keepdims=True)
+            fractions = by_tensor[name] / by_tensor[name].sum(axis=1, keepdims=True)
             for patch, expected in zip(patches, [*fractions, fractions.mean(axis=0)], strict=True):
                 heights, edges = steps(patch)
                 np.testing.assert_allclose(heights, expected, rtol=1e-12)
@@ -111,7 +111,7 @@ def test_the_labs_view_counts_the_units() -> None:
     assert axis.get_xlabel() == "pre-activation of hidden layer 1, test image 7 (no unit)"
 
 
-def test_the_labs_view_leaves_out_what_is_not_finite() -> None:
+def test_the_labs_view_leaves_out_values_that_are_not_finite() -> None:
     given: dict[Variant, Floats] = {
         "plain": np.array([[np.nan, 1.0, np.inf], [2.0, -np.inf, 1.5]]),
         "batchnorm": np.array([[1.0, 3.0, 2.0], [np.nan, np.nan, np.nan]]),

@@ -1,11 +1,12 @@
-"""What the benchmarks compute from what they measure."""
+"""The numbers and reports that the benchmarks derive from their measurements."""
 
 import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import gpu, scale
+from benchmarks import gpu, report, scale
 from benchmarks.cli import main
+from benchmarks.rounds import Comparison
 from benchmarks.scale import Measured
 from pipeline.data.dataset import Examples
 from pipeline.params import load
@@ -49,6 +50,32 @@ def test_the_report_says_what_was_measured_and_what_follows() -> None:
         assert row in text
     assert "10,100 populations" in text
     assert "1.25 GB/s" in text
+
+
+def test_a_benchmark_has_medians_with_their_range_and_the_bars() -> None:
+    comparisons = [
+        Comparison("plain", 2000, [4.0, 2.0, 3.0], [0.1, 0.1, 0.1], [0.05, 0.1, 0.1]),
+        Comparison("batchnorm", 60, [3.0], [0.25], [0.125]),
+    ]
+    whole = report.Whole("plain", 10, 5, 20.0, 19.96, {"train plain": 1_600_000_000}, 300.0, 10**9, 0.25)
+    lines = report.markdown("A machine", comparisons, whole).splitlines()
+    for row in (
+        "Rounds: 3 at batch 2000, plain; 1 at batch 60, batchnorm.",
+        "| batch | variant | (a) the lab | (b) this project | (c) products alone | a / b | b / c |",
+        "| 2000 | plain | 3.000 (2.000 to 4.000) | 0.100 | 0.100 (0.050 to 0.100) | 30.0 (20.0 to 40.0) | "
+        "1.00 (1.00 to 2.00) |",
+        "| 60 | batchnorm | 3.000 | 0.250 | 0.125 | 12.0 | 2.00 |",
+        "| batch | variant | bar | measured |  |",
+        "| 2000 | plain | the lab: a / b at least 20 | 30.0 | met |",
+        "| 60 | batchnorm | a grid: b / c at most 3 | 2.00 | met |",
+        "| `dvc repro --force`: 2 variants, 10 seeds each, every stage | 20.0 |",
+        "| logging one point of 10 seeds | 0.25 s | at most 0.5 s | met |",
+        "| train plain | 1.60 | not met |",
+    ):
+        assert row in lines
+    assert (
+        report.markdown("A machine", comparisons, None).splitlines() == lines[: lines.index("## The whole project") - 1]
+    )
 
 
 def test_operations_and_bytes_of_an_epoch_of_the_labs_network() -> None:

@@ -1,4 +1,4 @@
-"""The answer in words: it says what the numbers say, also when they say nothing."""
+"""The written answer agrees with the numbers, also when they show no difference."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.analysis.statistics import Comparison, Interval, compare
 from pipeline.params import Params, Variant
-from pipeline.stages.evaluate import report as answer
+from pipeline.stages.evaluate.report import OUTCOMES, headline, to_markdown, to_metrics
 from pipeline.training.history import History
 
 NAN = float("nan")
@@ -22,7 +22,7 @@ NONE = Comparison(0, NAN, NAN, Interval(NAN, NAN, NAN), Interval(NAN, NAN, NAN))
 
 
 def compared(accuracy: Comparison, loss: Comparison = LOWER) -> dict[str, Comparison]:
-    others = dict.fromkeys(answer.OUTCOMES, UNCLEAR)
+    others = dict.fromkeys(OUTCOMES, UNCLEAR)
     return others | {"test/accuracy": accuracy, "test/loss": loss}
 
 
@@ -49,18 +49,18 @@ def histories(plain: int = 0, batchnorm: int = 0) -> dict[Variant, History]:
 
 
 def line(text: str, start: str) -> str:
-    found = [line for line in text.splitlines() if line.startswith(start)]
-    assert len(found) == 1, found
-    return found[0]
+    lines = [line for line in text.splitlines() if line.startswith(start)]
+    assert len(lines) == 1, lines
+    return lines[0]
 
 
 def test_the_headline_has_the_setting_and_both_accuracies(params: Callable[..., Params]) -> None:
-    assert answer.headline(params(), HIGHER) == (
+    assert headline(params(), HIGHER) == (
         "With Adam at learning rate 0.1, batches of 2000 and 5 epochs, the 784-100-100-10 sigmoid network reaches a "
         "mean test accuracy of 0.9712 with Batch Normalization and 0.9345 without: a difference of "
         "+0.0367 [+0.0301, +0.0433], over 10 pairs of trainings."
     )
-    other = answer.headline(params(hidden="7", lr="1e-3", optimizer="sgd", activation="relu", epochs="1"), HIGHER)
+    other = headline(params(hidden="7", lr="1e-3", optimizer="sgd", activation="relu", epochs="1"), HIGHER)
     assert "With SGD at learning rate 0.001, " in other
     assert "the 784-7-10 relu network" in other
 
@@ -76,9 +76,9 @@ def test_the_headline_has_the_setting_and_both_accuracies(params: Callable[..., 
     ],
 )
 def test_the_headline_ends_in_the_finding(params: Callable[..., Params], comparison: Comparison, ending: str) -> None:
-    headline = answer.headline(params(), comparison)
-    assert headline.endswith(ending)
-    assert ("no difference" in headline) == (comparison is UNCLEAR)
+    sentence = headline(params(), comparison)
+    assert sentence.endswith(ending)
+    assert ("no difference" in sentence) == (comparison is UNCLEAR)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_the_headline_ends_in_the_finding(params: Callable[..., Params], compari
     ],
 )
 def test_every_outcome_has_its_sentence(params: Callable[..., Params], comparison: Comparison, sentence: str) -> None:
-    text = answer.text(params(), compared(comparison), histories())
+    text = to_markdown(params(), compared(comparison), histories())
     assert line(text, "- Test accuracy") == sentence
     assert line(text, "- Test loss") == "- Test loss is lower with Batch Normalization, by 0.7400 [0.6500, 0.8123]."
     assert line(text, "- Validation") == ("- Validation accuracy after epoch 1: no difference is shown.")
@@ -100,7 +100,7 @@ def test_every_outcome_has_its_sentence(params: Callable[..., Params], compariso
 
 
 def test_a_longer_name_keeps_its_commas_in_a_sentence(params: Callable[..., Params]) -> None:
-    text = answer.text(params(), compared(HIGHER) | {"train/loss_mean_over_iterations": LOWER}, histories())
+    text = to_markdown(params(), compared(HIGHER) | {"train/loss_mean_over_iterations": LOWER}, histories())
     assert line(text, "- Training loss") == (
         "- Training loss, averaged over all iterations, is lower with Batch Normalization, by 0.7400 [0.6500, 0.8123]."
     )
@@ -111,25 +111,25 @@ def test_an_interval_that_touches_zero_shows_no_difference(
     params: Callable[..., Params], bounds: tuple[float, float]
 ) -> None:
     comparison = Comparison(10, 0.5, 0.49, Interval(sum(bounds) / 2, *bounds), UNCLEAR.superiority)
-    text = answer.text(params(), compared(comparison), histories())
+    text = to_markdown(params(), compared(comparison), histories())
     assert "no difference is shown" in line(text, "- Test accuracy")
     assert "no difference is shown" in line(text, "With Adam")
 
 
 def test_the_table_has_the_numbers_of_the_comparisons(params: Callable[..., Params]) -> None:
-    text = answer.text(params(), compared(UNCLEAR, ONE), histories())
+    text = to_markdown(params(), compared(UNCLEAR, ONE), histories())
     unclear = "10 | 0.4900 | 0.5000 | +0.0100 [-0.0200, +0.0400] | 0.55 [0.25, 0.85] |"
     assert line(text, "| test accuracy ") == f"| test accuracy | {unclear}"
     assert line(text, "| test loss ") == "| test loss | 1 | 0.8000 | 0.9000 | +0.1000 | 1.00 |"
     assert line(text, "| | pairs ") == "| | pairs | plain | Batch Normalization | difference | P(greater) |"
     assert line(text, "| training loss") == f"| training loss, averaged over all iterations | {unclear}"
     assert "with 95 % bootstrap intervals" in text
-    assert "with 99.9 % bootstrap intervals" in answer.text(params(confidence="0.999"), compared(HIGHER), histories())
+    assert "with 99.9 % bootstrap intervals" in to_markdown(params(confidence="0.999"), compared(HIGHER), histories())
 
 
 def test_trainings_that_diverged_are_mentioned(params: Callable[..., Params]) -> None:
-    assert "diverged" not in answer.text(params(), compared(HIGHER), histories())
-    text = answer.text(params(), compared(HIGHER), histories(plain=1, batchnorm=2))
+    assert "diverged" not in to_markdown(params(), compared(HIGHER), histories())
+    text = to_markdown(params(), compared(HIGHER), histories(plain=1, batchnorm=2))
     rest = (
         ": the loss became infinite or not a number. Comparisons of losses leave such pairs out; accuracies count, "
         "as those of a constant answer."
@@ -139,7 +139,7 @@ def test_trainings_that_diverged_are_mentioned(params: Callable[..., Params]) ->
 
 
 def test_the_activations_are_those_after_the_last_epoch(params: Callable[..., Params]) -> None:
-    text = answer.text(params(), compared(HIGHER), histories())
+    text = to_markdown(params(), compared(HIGHER), histories())
     for layer in (1, 2):
         for variant in ("plain", "Batch Normalization"):
             for kind in ("pre-activation", "activation"):
@@ -149,7 +149,7 @@ def test_the_activations_are_those_after_the_last_epoch(params: Callable[..., Pa
 
 
 def test_every_table_is_rectangular(params: Callable[..., Params]) -> None:
-    text = answer.text(params(), compared(HIGHER, NONE), histories(plain=3))
+    text = to_markdown(params(), compared(HIGHER, NONE), histories(plain=3))
     tables = [rows.splitlines() for rows in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)]
     assert len(tables) == 2
     for rows in tables:
@@ -158,8 +158,8 @@ def test_every_table_is_rectangular(params: Callable[..., Params]) -> None:
 
 
 def test_metrics_are_nested_and_are_those_of_the_comparison() -> None:
-    found = answer.metrics({"test/accuracy": HIGHER, "test/loss": ONE, "validation/accuracy_after_epoch_1": UNCLEAR})
-    assert found == {
+    metrics = to_metrics({"test/accuracy": HIGHER, "test/loss": ONE, "validation/accuracy_after_epoch_1": UNCLEAR})
+    assert metrics == {
         "test": {
             "accuracy": {
                 "plain": 0.9345,
@@ -190,11 +190,11 @@ def test_metrics_are_nested_and_are_those_of_the_comparison() -> None:
 
 @pytest.mark.parametrize("comparison", [HIGHER, UNCLEAR, ONE])
 def test_metrics_have_no_value_that_json_lacks(comparison: Comparison) -> None:
-    text = json.dumps(answer.metrics(compared(comparison)), allow_nan=False)
+    text = json.dumps(to_metrics(compared(comparison)), allow_nan=False)
     assert not math.isnan(json.loads(text)["test"]["accuracy"]["plain"])
 
 
 @pytest.mark.parametrize("comparison", [NONE, compare(np.array([NAN]), np.array([1.0]), 0.95, 100)])
 def test_metrics_without_a_pair_are_left_out(comparison: Comparison) -> None:
-    text = json.dumps(answer.metrics({"test/accuracy": comparison}), allow_nan=False)
+    text = json.dumps(to_metrics({"test/accuracy": comparison}), allow_nan=False)
     assert json.loads(text) == {"test": {"accuracy": {"pairs": 0, "difference": {}, "superiority": {}}}}

@@ -1,9 +1,11 @@
-"""What studies say: numbers, verdicts and figures from outcomes made by hand."""
+"""The reports of the studies: numbers, verdicts, figures and words, from hand-made outcomes."""
 
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,14 +16,14 @@ from pipeline.files import to_csv
 from pipeline.params import Params
 from pipeline.sweeps import grid
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.report import Findings, Result
+from pipeline.sweeps.report import Report, Result
 from studies.internal_covariate_shift import report as internal_covariate_shift
 from studies.internal_covariate_shift.report import shift
 from studies.lab_revisited import report as lab_revisited
 from studies.loss_landscape import report as loss_landscape
 from studies.position import report as position
 from studies.running_statistics import report as running_statistics
-from tests.conftest import PARAMS
+from tests.conftest import PARAMS, ROOT
 
 Make = Callable[..., Params]
 Floats = NDArray[np.float64]
@@ -42,19 +44,27 @@ def results(spans: dict[str, list[str]], plain: list[Outcome], batchnorm: list[O
     return [Result(point, {"plain": p, "batchnorm": b}) for point, p, b in zip(points, plain, batchnorm, strict=True)]
 
 
-def table(found: Findings, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(to_csv(*found.tables[name]))))
+def table(report: Report, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(*report.tables[name]))))
 
 
-def drawn(found: Findings) -> None:
-    """Every figure can be rendered, with labels on every axis, and every table is in the words."""
-    for figure in found.figures.values():
+def check(report: Report, study: str) -> None:
+    """Every figure can be rendered, with labels on every axis; the text is the committed one, but for numbers."""
+    for figure in report.figures.values():
         assert figures.png(figure, dpi=30).startswith(b"\x89PNG")
         assert all(axis.get_xlabel() and axis.get_ylabel() and axis.get_title() for axis in figure.axes)
-    words = "\n".join(found.words)
-    for header, rows in found.tables.values():
-        assert all(f"| {' | '.join(row)} |" in words for row in (header, *rows))
-    assert "nan" not in words
+    for header, rows in report.tables.values():
+        assert all(f"| {' | '.join(row)} |" in report.lines for row in (header, *rows))
+    assert not any("nan" in line for line in report.lines)
+    committed = (ROOT / "studies" / study / "results" / "answer.md").read_text(encoding="utf-8")
+    expected = outline(report.lines)
+    assert outline(committed.splitlines())[: len(expected)] == expected
+
+
+def outline(lines: Sequence[str]) -> list[str]:
+    """The sentences, and the first line of every table, without their numbers."""
+    first = [line for before, line in pairwise(["", *lines]) if not (before.startswith("|") and line.startswith("|"))]
+    return [re.sub(r"\d+", "#", line) for line in first]
 
 
 def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(params: Make) -> None:
@@ -73,15 +83,15 @@ def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(param
         for p in spans["model.batchnorm_position"]
     ]
     batchnorm = [outcome(held.get(key, [0.3, 0.4]), test=tested.get(key, [0.2, 0.9])) for key in keys]
-    found = position.report(results(spans, plain, batchnorm), params(), 0)
-    sigmoid, relu = table(found, "positions")
+    report = position.report(results(spans, plain, batchnorm), params(), 0)
+    sigmoid, relu = table(report, "positions")
     assert sigmoid["activation"] == "sigmoid"
     assert (sigmoid["after the activation: best lr"], sigmoid["before the activation: best lr"]) == ("0.1", "0.01")
     assert sigmoid["before minus after"].startswith("0.0600 [0.0500, 0.0700]")
     assert sigmoid["verdict"] == "before is better"
     assert (relu["before minus after"], relu["verdict"]) == ("0.0000 [0.0000, 0.0000]", "no difference is shown")
-    assert len(found.figures["positions"].axes) == 2
-    drawn(found)
+    assert len(report.figures["positions"].axes) == 2
+    check(report, "position")
 
 
 def test_the_labs_sentences_are_judged_pair_by_pair(params: Make) -> None:
@@ -97,8 +107,8 @@ def test_the_labs_sentences_are_judged_pair_by_pair(params: Make) -> None:
 
     plain = [outcome([0.5, 0.6], seen(-8, 2))] * 2
     batchnorm = [outcome([0.9, 0.95], seen(1, 3)), outcome([0.5, 0.6], seen(-9, 1))]
-    found = lab_revisited.report(results(spans, plain, batchnorm), params(), 150)
-    rows = table(found, "verdicts")
+    report = lab_revisited.report(results(spans, plain, batchnorm), params(), 150)
+    rows = table(report, "verdicts")
     after, before = ([row["verdict"] for row in rows[at : at + 7]] for at in (0, 7))
     assert after == ["holds", "holds", "the opposite holds", "the opposite holds", "holds", "holds", "holds"]
     none = "no difference is shown"
@@ -107,8 +117,8 @@ def test_the_labs_sentences_are_judged_pair_by_pair(params: Make) -> None:
     assert rows[0]["batchnorm"] == "1.0500"
     assert rows[3]["difference"] == "1.0000 [1.0000, 1.0000]"
     assert rows[6]["difference"].startswith("0.3750 ")
-    assert len(found.figures["activations"].axes) == 6
-    drawn(found)
+    assert len(report.figures["activations"].axes) == 6
+    check(report, "lab_revisited")
 
 
 def test_statistics_are_compared_at_the_end_of_every_epoch(params: Make) -> None:
@@ -116,8 +126,8 @@ def test_statistics_are_compared_at_the_end_of_every_epoch(params: Make) -> None
     kinds = {"running": running, "batch": running + 0.01, "recomputed": running + np.array([0, 0, 0.1, 0, 0])}
     lags = {name: np.array([[9.0, 5, 4, 2, 1], [9, 5, 4, 2, 1.5]]) for name in ("lag_mean", "lag_deviation")}
     given = [outcome([0.8, 0.9], kinds | lags)] * 2
-    found = running_statistics.report(results({"lr": ["0.1", "1"]}, given, given), params(epochs="2"), 5)
-    rows = table(found, "statistics")
+    report = running_statistics.report(results({"lr": ["0.1", "1"]}, given, given), params(epochs="2"), 5)
+    rows = table(report, "statistics")
     assert [(row["learning rate"], row["epoch"]) for row in rows] == [
         ("0.1", "1"),
         ("0.1", "2"),
@@ -132,8 +142,8 @@ def test_statistics_are_compared_at_the_end_of_every_epoch(params: Make) -> None
         "no difference is shown",
     )
     assert rows[1]["lag of the means"] == "1.2500"
-    drawn(found)
-    assert found.figures["statistics"].axes[0].lines[0].get_xdata()[-1] == 20  # type: ignore[index]
+    check(report, "running_statistics")
+    assert report.figures["statistics"].axes[0].lines[0].get_xdata()[-1] == 20  # type: ignore[index]
 
 
 def test_the_landscape_is_compared_by_ratios_of_geometric_means(params: Make) -> None:
@@ -150,8 +160,8 @@ def test_the_landscape_is_compared_by_ratios_of_geometric_means(params: Make) ->
     spans = {"train.lr": ["0.1"], "model.noise": ["false", "true"]}
     plain = [outcome([0.5, 0.6], seen(2)), outcome([0.4, 0.4], seen(2))]
     batchnorm = [outcome([0.9, 0.9], seen(1)), outcome([0.7, 0.7], seen(2))]
-    found = loss_landscape.report(results(spans, plain, batchnorm), params(), 5)
-    rows = table(found, "landscape")
+    report = loss_landscape.report(results(spans, plain, batchnorm), params(), 5)
+    rows = table(report, "landscape")
     assert [row["measure"] for row in rows[:3]] == [
         "range of the loss",
         "change of the gradient",
@@ -161,14 +171,14 @@ def test_the_landscape_is_compared_by_ratios_of_geometric_means(params: Make) ->
     assert (rows[0]["batchnorm / plain"], rows[0]["verdict"]) == ("0.500 [0.500, 0.500]", "smaller")
     assert (rows[2]["plain"], rows[2]["batchnorm"]) == ("2.0000", "1.0000")
     assert [row["verdict"] for row in rows[3:]] == 3 * ["no difference is shown"]
-    noise = table(found, "noise")
+    noise = table(report, "noise")
     assert [(row["first"], row["second"]) for row in noise] == [
         ("0.7000", "0.5500"),
         ("0.7000", "0.9000"),
         ("0.4000", "0.5500"),
     ]
     assert [row["verdict"] for row in noise] == ["higher", "lower", "lower"]
-    drawn(found)
+    check(report, "loss_landscape")
 
 
 def test_the_shift_is_travel_over_width() -> None:
@@ -190,14 +200,14 @@ def test_shifts_and_accuracies_are_compared(params: Make) -> None:
         }
         return {"percentiles": percentiles, **named}
 
-    spans = {"train.lr": ["0.1", "1"], "model.initial_deviation": ["0.1"]}
+    spans = {"train.optimizer": ["sgd"], "train.lr": ["0.1", "1"], "model.initial_deviation": ["0.1"]}
     plain = [outcome([0.5, 0.6], seen(1))] * 2
     batchnorm = [outcome([0.9, 0.9], seen(0.5)), outcome([0.5, 0.6], seen(1))]
-    found = internal_covariate_shift.report(results(spans, plain, batchnorm), params(), 500)
-    rows = table(found, "shift")
+    report = internal_covariate_shift.report(results(spans, plain, batchnorm), params(), 500)
+    rows = table(report, "shift")
     assert (rows[0]["plain"], rows[0]["batchnorm"], rows[0]["verdict"]) == ("0.7500", "0.3750", "smaller")
     assert (rows[1]["measure"], rows[1]["verdict"]) == ("final test accuracy", "larger")
     assert [row["verdict"] for row in rows[2:]] == 2 * ["no difference is shown"]
-    assert found.figures["accuracy_over_steps"].axes[0].lines[0].get_xdata()[-1] == 1000  # type: ignore[index]
-    assert len(found.figures["percentiles"].axes) == 8
-    drawn(found)
+    assert report.figures["accuracy_over_steps"].axes[0].lines[0].get_xdata()[-1] == 1000  # type: ignore[index]
+    assert len(report.figures["percentiles"].axes) == 8
+    check(report, "internal_covariate_shift")

@@ -1,4 +1,4 @@
-"""The report of a sweep: its table and words; its figure."""
+"""The report of a sweep: its table and answer; its figure."""
 
 import csv
 import io
@@ -15,10 +15,9 @@ from pipeline.analysis.statistics import Interval
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.sweeps import grid, panels
-from pipeline.sweeps import report as sweep
 from pipeline.sweeps import run as stage
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.report import Result
+from pipeline.sweeps.report import Result, answer, best, compare_best, table
 from tests.conftest import PARAMS
 
 SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}
@@ -31,11 +30,11 @@ def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp
     found = results([0.5, 0.7], [0.6, 0.8], keys={"model.hidden": ["[5, 4]", "[6]"]})
     settings = params(holdout="10")
     stage.write(found, settings, tmp_path / "results")
-    header, rows = sweep.table(found, settings.evaluate)
+    header, rows = table(found, settings.evaluate)
     text = (tmp_path / "results" / "table.csv").read_text(encoding="utf-8")
     assert list(csv.reader(io.StringIO(text))) == [header, *rows]
-    answer = (tmp_path / "results" / "answer.md").read_text(encoding="utf-8")
-    assert answer == sweep.answer(found, settings.evaluate, 10)
+    written = (tmp_path / "results" / "answer.md").read_text(encoding="utf-8")
+    assert written == answer(found, settings.evaluate, 10)
     assert (tmp_path / "results" / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert len(list((tmp_path / "results").iterdir())) == 3
 
@@ -52,7 +51,7 @@ def test_a_sweep_without_results_is_one_line(params: Make, tmp_path: Path) -> No
 def made_outcome(
     validation: Sequence[float], test: Sequence[float], diverged_at: Sequence[float] | None = None
 ) -> Outcome:
-    """An outcome with these final accuracies; before training every one is 1, so that it is seen if it is taken."""
+    """An outcome with these final accuracies; those before training are 1, so that a test fails if they are used."""
     final = np.array(validation, float)
     curve = np.stack([np.ones_like(final), final], axis=1)
     at = np.array(diverged_at or [0] * len(final), float)
@@ -67,7 +66,7 @@ def results(
     batchnorm_test: Sequence[float] | None = None,
     spread: float = 0.1,
 ) -> list[Result]:
-    """Results of a grid of one key, of two seeds: the first has the accuracy given, the second `spread` more."""
+    """Results of a grid with one key and two seeds: the first has the given accuracy, the second `spread` more."""
     ((key, texts),) = (keys or {"train.lr": [str(at + 1) for at in range(len(plain))]}).items()
     made: list[Result] = []
     given: dict[Variant, tuple[Sequence[float], Sequence[float]]] = {
@@ -92,7 +91,7 @@ def test_the_table_is_means_intervals_and_differences(settings: Evaluate) -> Non
         Result(point, {"plain": made_outcome(p, p), "batchnorm": made_outcome(b, b)})
         for point, p, b in zip(points, plain, batchnorm, strict=True)
     ]
-    header, rows = sweep.table(found, settings)
+    header, rows = table(found, settings)
     columns = dict(zip(header, np.array(rows).T, strict=True))
     assert header == [
         "train.lr",
@@ -126,7 +125,7 @@ def test_the_interval_is_of_the_confidence_that_is_asked_for(params: Make) -> No
 def test_a_row_of_several_keys_has_them_first(settings: Evaluate) -> None:
     points = grid.points(PARAMS, {}, SPANS)
     both = {variant: made_outcome([0.5, 0.5], [0.5, 0.5]) for variant in VARIANTS}
-    header, rows = sweep.table([Result(point, both) for point in points], settings)
+    header, rows = table([Result(point, both) for point in points], settings)
     assert header[:2] == ["train.lr", "model.hidden"]
     assert [row[:2] for row in rows] == [["0.01", "[4]"], ["0.01", "[5, 3]"], ["0.1", "[4]"], ["0.1", "[5, 3]"]]
 
@@ -135,46 +134,46 @@ def test_divergences_are_counted(settings: Evaluate) -> None:
     (point,) = grid.points(PARAMS, {}, {"lr": ["1"]})
     three = [0.5, 0.6, 0.7]
     made = {"plain": made_outcome(three, three, [0, 3, 1]), "batchnorm": made_outcome(three, three)}
-    header, (row,) = sweep.table([Result(point, {v: made[v] for v in VARIANTS})], settings)
+    header, (row,) = table([Result(point, {v: made[v] for v in VARIANTS})], settings)
     assert (row[header.index("plain_diverged")], row[header.index("batchnorm_diverged")]) == ("2", "0")
 
 
 def test_a_single_seed_has_no_interval(settings: Evaluate) -> None:
     (point,) = grid.points(PARAMS, {}, {"lr": ["1"]})
     found = [Result(point, {"plain": made_outcome([0.5], [0.4]), "batchnorm": made_outcome([0.75], [0.6])})]
-    header, (row,) = sweep.table(found, settings)
+    header, (row,) = table(found, settings)
     cells = dict(zip(header, row, strict=True))
     assert (cells["plain_accuracy"], cells["plain_low"], cells["plain_high"]) == ("0.5000", "", "")
     assert (cells["difference"], cells["difference_low"], cells["pairs"]) == ("0.2500", "", "1")
-    words = sweep.answer(found, settings, holdout=10)
+    words = answer(found, settings, holdout=10)
     assert "- plain: train.lr = 1; test accuracy 0.4000.\n" in words
     assert "nan" not in words
 
 
 def test_the_best_is_chosen_on_validation_not_on_test(settings: Evaluate) -> None:
     found = results([0.5, 0.7, 0.6], [0.8, 0.6, 0.7], plain_test=[0.9, 0.1, 0.5], batchnorm_test=[0.3, 0.9, 0.4])
-    assert sweep.best(found, "plain") is found[1]
-    assert sweep.best(found, "batchnorm") is found[0]
-    chosen: dict[Variant, Result] = {variant: sweep.best(found, variant) for variant in VARIANTS}
-    compared = sweep.compare_best(chosen, settings)
+    assert best(found, "plain") is found[1]
+    assert best(found, "batchnorm") is found[0]
+    chosen: dict[Variant, Result] = {variant: best(found, variant) for variant in VARIANTS}
+    compared = compare_best(chosen, settings)
     assert compared.difference.value == pytest.approx(0.3 - 0.1)
-    assert (compared.plain_mean, compared.batchnorm_mean) == pytest.approx((0.15, 0.35))
+    assert (compared.control_mean, compared.treatment_mean) == pytest.approx((0.15, 0.35))
 
 
 def test_of_equals_the_first_is_best() -> None:
     found = results([0.5, 0.7, 0.7, 0.6], [0.8, 0.8, 0.1, 0.8])
-    assert sweep.best(found, "plain") is found[1]
-    assert sweep.best(found, "batchnorm") is found[0]
+    assert best(found, "plain") is found[1]
+    assert best(found, "batchnorm") is found[0]
 
 
 def test_the_answer_in_words(settings: Evaluate) -> None:
     found = results([0.5, 0.7], [0.8, 0.6], plain_test=[0.9, 0.1], batchnorm_test=[0.3, 0.9])
-    lines = sweep.answer(found, settings, holdout=10_000).split("\n")
+    lines = answer(found, settings, holdout=10_000).split("\n")
     assert lines[0] == (
         "Accuracy on 10000 held-out training images after the last epoch, means over seeds with 95 % bootstrap "
         "intervals; differences are Batch Normalization minus plain, pair by pair."
     )
-    header, rows = sweep.table(found, settings)
+    header, rows = table(found, settings)
     assert [line.strip("| ").split(" | ") for line in (lines[2], *lines[4:6])] == [header, *rows]
     assert lines[3] == "|" + " --- |" * len(header)
     assert lines[7:] == [
@@ -193,7 +192,7 @@ def test_no_difference_is_shown_when_the_interval_includes_zero(settings: Evalua
 
     def words(batchnorm: list[float]) -> str:
         both = {"plain": made_outcome([0.5, 0.5], [0.5, 0.5]), "batchnorm": made_outcome([0.5, 0.5], batchnorm)}
-        return sweep.answer([Result(point, {v: both[v] for v in VARIANTS})], settings, holdout=10)
+        return answer([Result(point, {v: both[v] for v in VARIANTS})], settings, holdout=10)
 
     assert words([0.4, 0.7]).endswith("2 pairs: 0.0500 [-0.1000, 0.2000]. No difference is shown.\n")
     assert words([0.5, 0.7]).endswith("2 pairs: 0.1000 [0.0000, 0.2000]. No difference is shown.\n")
@@ -202,7 +201,7 @@ def test_no_difference_is_shown_when_the_interval_includes_zero(settings: Evalua
 
 
 def test_without_held_out_images_no_best_is_chosen(settings: Evaluate) -> None:
-    words = sweep.answer(results([0.5, 0.7], [0.8, 0.6]), settings, holdout=0)
+    words = answer(results([0.5, 0.7], [0.8, 0.6]), settings, holdout=0)
     assert words.startswith("Accuracy on the test images after the last epoch, ")
     assert words.endswith(
         "No best point is chosen: the accuracies are the test images', and choosing needs held-out training images "

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: both variants on the test images, compared seed by seed, in numbers, figures and words."""
+"""Stage `evaluate`: compare both variants on the test images, seed by seed, in numbers, figures and words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from pipeline.network.device import prepare
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import restore
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.stages.evaluate import report as answer
-from pipeline.training import history as outputs
+from pipeline.stages.evaluate.report import to_markdown, to_metrics
+from pipeline.training import history
 from pipeline.training.history import Floats, History
 
 if TYPE_CHECKING:
@@ -31,10 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tested:
-    """One variant on the test images.
+    """One variant's results on the test images.
 
-    accuracy, loss: [seeds]. confusion: [seeds, classes, classes], counts by true and predicted class.
-    lab_view: [seeds, units], pre-activations of one test image in the lab's layer.
+    Attributes:
+        accuracy: Fractions [seeds].
+        loss: Mean cross-entropies [seeds], in nats.
+        confusion: Counts of images [seeds, true classes, predicted classes].
+        lab_view: Pre-activations [seeds, units] of one test image in the layer that the lab shows.
     """
 
     accuracy: Floats
@@ -45,7 +48,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is compared: the test images, and both variants' histories and final weights."""
+    """The test images, and both variants' histories and final weights."""
 
     test: Examples
     histories: dict[Variant, History]
@@ -62,13 +65,13 @@ def load_inputs(params: Params, images: ImageFiles, runs: Path) -> Inputs:
     if params.evaluate.digit >= len(test):
         raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
     for variant in VARIANTS:
-        outputs.check_settings(runs / variant, params)
-    histories = {variant: outputs.read(runs / variant) for variant in VARIANTS}
-    return Inputs(test, histories, {variant: outputs.read_weights(runs / variant) for variant in VARIANTS})
+        history.check_settings(runs / variant, params)
+    histories = {variant: history.read(runs / variant) for variant in VARIANTS}
+    return Inputs(test, histories, {variant: history.read_weights(runs / variant) for variant in VARIANTS})
 
 
 def compare_variants(params: Params, inputs: Inputs, folder: Path) -> None:
-    """Compare the variants, and write numbers, words and figures into `folder`."""
+    """Compare the variants, and write numbers, figures and the answer into `folder`."""
     tested = {variant: _test(params, variant, inputs.weights[variant], inputs.test) for variant in VARIANTS}
     _write_numbers(params, inputs.histories, tested, folder)
     for name, figure in _figures(params, inputs.histories, tested).items():
@@ -85,8 +88,8 @@ def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.flo
 
     accuracy, loss, confusion = [], [], []
     for member in range(len(params.train.seeds)):
-        one = {name: array[member : member + 1] for name, array in weights.items()}
-        network = restore(params.model, variant == "batchnorm", one).to(test.images.device)
+        state = {name: array[member : member + 1] for name, array in weights.items()}
+        network = restore(params.model, variant == "batchnorm", state).to(test.images.device)
         logits = predict(network, test.images, params.train.validation_batch_size)
         scores = score(logits, test.labels)
         network(test.images[params.evaluate.digit : params.evaluate.digit + 1], keep)
@@ -98,7 +101,7 @@ def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.flo
 
 
 def _lab_layer(params: Params) -> int:
-    """Return the layer of the lab's view: the second, or the first where there is no second."""
+    """Return the layer that the lab shows: the second, or the first if it is the only one."""
     return min(2, len(params.model.hidden))
 
 
@@ -112,17 +115,17 @@ def _write_numbers(
         "validation/accuracy_after_epoch_1": {v: histories[v].validation_accuracy[:, 1] for v in VARIANTS},
         "train/loss_mean_over_iterations": {v: histories[v].train_loss.mean(axis=1) for v in VARIANTS},
     }
-    compared = {
-        name: compare(of["batchnorm"], of["plain"], settings.confidence, settings.resamples)
-        for name, of in outcomes.items()
+    comparisons = {
+        name: compare(values["batchnorm"], values["plain"], settings.confidence, settings.resamples)
+        for name, values in outcomes.items()
     }
-    write_atomic(folder / "metrics.json", to_json(answer.metrics(compared)))
-    write_atomic(folder / "answer.md", answer.text(params, compared, histories))
+    write_atomic(folder / "metrics.json", to_json(to_metrics(comparisons)))
+    write_atomic(folder / "answer.md", to_markdown(params, comparisons, histories))
     rows = [
-        [seed, *(f"{getattr(tested[v], what)[at]:.9g}" for what in ("accuracy", "loss") for v in VARIANTS)]
+        [seed, *(f"{getattr(tested[v], column)[at]:.9g}" for column in ("accuracy", "loss") for v in VARIANTS)]
         for at, seed in enumerate(params.train.seeds)
     ]
-    header = ["seed", *(f"{variant}_{what}" for what in ("accuracy", "loss") for variant in VARIANTS)]
+    header = ["seed", *(f"{variant}_{column}" for column in ("accuracy", "loss") for variant in VARIANTS)]
     write_atomic(folder / "test_per_seed.csv", to_csv(header, rows))
     counts = [
         [variant, seed, true, predicted, tested[variant].confusion[at, true, predicted]]
@@ -138,7 +141,7 @@ def _figures(
     params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested]
 ) -> dict[str, "Figure"]:
     final = {v: {name: counts[:, -1] for name, counts in histories[v].histograms.items()} for v in VARIANTS}
-    scales = {name: activations.scale(name, params.model.activation) for of in final.values() for name in of}
+    scales = {name: activations.scale(name, params.model.activation) for counts in final.values() for name in counts}
     where = "validation" if params.data.holdout else "test"
     correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
     return {
