@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import processes
 from pipeline.errors import UserError
-from tests.conftest import ROOT
+from tools.sandbox import ROOT, environment
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -84,8 +84,9 @@ with processes.alone(Path({str(tmp_path / "work")!r}), 0, "taken"):
     print(flush=True)
     time.sleep(60)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment(PYTHONPATH=str(ROOT))
+    ) as process:
         assert process.stdout
         process.stdout.readline()
         with pytest.raises(UserError, match="taken"), processes.alone(tmp_path / "work", 0.1, "taken"):
@@ -136,9 +137,8 @@ time.sleep(60)
 """
     master = tmp_path / "dvc"
     master.write_text("import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])", encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(master), worker]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(PYTHONPATH=str(ROOT))) as process:
         assert process.stdout
         assert process.stdout.readline() == "at work\n"
         process.kill()

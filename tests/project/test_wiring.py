@@ -17,7 +17,7 @@ from pipeline.params import VARIANTS, Params, load
 from pipeline.sweeps import grid
 from pipeline.sweeps.study import read as read_study
 from pipeline.training import history
-from tests.conftest import ROOT
+from tests.samples import ROOT
 
 PARAMS = load(ROOT / "params.yaml")
 STAGES = ("download", "train", "evaluate")
