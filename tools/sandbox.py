@@ -134,7 +134,7 @@ def start(folder: Path, *command: str, log: IO[bytes], **more: str) -> subproces
 def call(folder: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with `more` variables in its environment."""
     env = environment(**more)
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=900)
 
 
 def output(folder: Path, *command: str, **more: str) -> str:
