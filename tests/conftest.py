@@ -1,4 +1,4 @@
-"""The fixtures that several test modules share, and a session without the user's own settings."""
+"""Fixtures shared by several test modules; the user's settings are dropped for the whole session."""
 
 import os
 from collections.abc import Callable, Iterator

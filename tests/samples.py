@@ -1,4 +1,4 @@
-"""What many test modules use and is no fixture: the project's parameters, populations, and a store to write to."""
+"""Helpers shared by many test modules: the project's parameters, populations, and a store to write to."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def probe_of(study: str, every: int) -> Probe:
 
 
 def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `folder` the working directory and keep the store in it, whatever an earlier test has left."""
+    """Make `folder` the working directory and keep the store in it, whatever earlier tests have set."""
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(folder)

@@ -30,7 +30,7 @@ SMALL: dict[str, object] = {
     "evaluate.resamples": 100,
 }
 USERS = ("MLFLOW_", "DVC_", "GIT_", "RAY_", "XDG_", "MPL", "MATPLOTLIB", "PYTEST_")
-"""How the names of variables begin that would bring the user's own settings into a command."""
+"""Prefixes of the environment variables that would bring the user's settings into a command."""
 
 
 def encode(training: int = 300, test: int = 100, seed: int = 0, pixel: int | None = None) -> dict[str, bytes]:
@@ -66,9 +66,9 @@ def write_params(folder: Path, changes: Mapping[str, object]) -> None:
 
 
 def make(folder: Path, *, git: bool = True) -> Path:
-    """Copy the project to `folder`, with a configuration of DVC of its own and its images in `images`.
+    """Copy the project to `folder`, with its own DVC configuration and its images in `images`.
 
-    It is a Git repository in which everything is committed, or with `git=False` none, as DVC is told.
+    Everything in it is committed to a new Git repository; with `git=False` there is none, and DVC needs none.
     """
     shutil.copytree(ROOT, folder, ignore=_ignored)
     write_images(folder / "images")
@@ -81,7 +81,7 @@ def make(folder: Path, *, git: bool = True) -> Path:
 
 
 def _ignored(folder: str, names: list[str]) -> set[str]:
-    """Return the names in a folder of the project that Git ignores or keeps for itself, and DVC's notes."""
+    """Return the names in a folder of the project that are not to be copied: what Git ignores, .git and dvc.lock."""
     patterns = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()]
     patterns += ["/.git", "/.dvc/[!.]*", "dvc.lock"]
     place = Path("/") / Path(folder).relative_to(ROOT)
@@ -101,7 +101,7 @@ def commit(folder: Path) -> None:
 
 @functools.cache
 def home() -> Path:
-    """Make the home directory of all commands, in which Git finds who commits; it is removed when Python exits."""
+    """Make a home directory for commands, with a Git identity in it and nothing else; it is removed at exit."""
     folder = Path(tempfile.mkdtemp(prefix="home-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     identity = "[user]\n    name = n\n    email = e@example.org\n[safe]\n    directory = *\n"
@@ -110,7 +110,7 @@ def home() -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment of a command: this Python's programs first in PATH, and no settings of the user."""
+    """Return an environment without the user's settings, in which this Python's programs come first in PATH."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(USERS)}
     own = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),

@@ -33,7 +33,7 @@ POINTS = 4
 
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own, without a store."""
+    """A new project, without a store."""
     make(tmp_path)
     enter(tmp_path, monkeypatch)
     return tmp_path
@@ -56,7 +56,7 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The variants of the populations that are trained from now on."""
+    """The variants of the populations trained during the test."""
     seen: list[str] = []
     run = outcome.run
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A copy of the project in which `dvc repro` has run, and what that printed."""
+    """A copy of the project in which `dvc repro` has run, and what it printed."""
     folder = make(tmp_path_factory.mktemp("user") / "clone")
     return folder, repro(folder)
 

@@ -92,7 +92,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with postgresql() as database, (folder / "log").open("wb") as log:
         given = {
             "MLFLOW_BACKEND_STORE_URI": database,
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves seven processes
         }
         process = sandbox.start(folder, *command, log=log, **given)
         try:
