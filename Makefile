@@ -27,7 +27,7 @@ bench: $(BIN)/.ready-dev ## speed and memory, as ratios to the lab as written an
 	python -m benchmarks
 
 faults: $(BIN)/.ready-dev ## thousands of wrong inputs; then 200 commands killed and 12 servers lost, and what was recovered
-	python -m pytest tests/test_bad_input.py --hypothesis-profile thorough
+	python -m pytest tests/project/test_bad_input.py --hypothesis-profile thorough
 	python -m tools.faults
 
 screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui on the runs at hand (needs Chromium)

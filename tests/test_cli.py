@@ -11,15 +11,14 @@ import torch
 from click.testing import CliRunner
 
 from pipeline.cli import COMMANDS, main
-from tests.conftest import ROOT
+from tests.samples import ROOT, enter
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params.yaml and nothing else, and the store in it."""
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    enter(tmp_path, monkeypatch)
     return tmp_path
 
 

@@ -1,11 +1,10 @@
 """A stage stops with the program that has started it."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tools.sandbox import ROOT, environment
 
 
 def test_a_stage_stops_with_the_dvc_that_started_it(tmp_path: Path) -> None:
@@ -19,9 +18,8 @@ time.sleep(60)
 """
     parent = tmp_path / "dvc"
     parent.write_text("import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])", encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(parent), worker]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(PYTHONPATH=str(ROOT))) as process:
         assert process.stdout
         assert process.stdout.readline() == "at work\n"
         process.kill()

@@ -13,7 +13,7 @@ from pipeline.analysis import histograms
 from pipeline.analysis.figures import TENSORS
 from pipeline.network.activations import BINS, Scale, scale
 from pipeline.params import VARIANTS, Variant
-from tests.analysis.test_figures import BATCHNORM, PLAIN, Floats, legend, only, values
+from tests.analysis.drawing import BATCHNORM, PLAIN, Floats, legend, only, values
 
 BENT, FLAT = Scale(-10, 10, asinh=True), Scale(0, 1, asinh=False)
 

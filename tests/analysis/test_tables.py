@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.analysis.statistics import Interval
 from pipeline.analysis.tables import format_interval, format_number, markdown_table
-from tests.conftest import ROOT
+from tests.samples import ROOT
 
 NAN, INF = math.nan, math.inf
 

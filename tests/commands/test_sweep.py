@@ -13,60 +13,27 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-import torch
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from mlflow.entities import Run
-from ruamel.yaml import YAML
 
 from pipeline.cli import main
-from pipeline.data import idx
 from pipeline.data.dataset import Split
 from pipeline.params import VARIANTS
 from pipeline.sweeps import grid, outcome
 from pipeline.training import loop
 from pipeline.training.population import Population
-from tests.conftest import PARAMS, TRACKING
+from tests.samples import enter
+from tests.sweeping import done, make, points, runs, sweep
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
 GRID = ("--grid", "lr=0.01,0.1", "--grid", "train.batch_size=8,10")
-POINTS, SEEDS = 4, (0, 1)
-
-
-def make(folder: Path) -> None:
-    """Lay out a project: small networks, 30 training and 12 test images of one's own in data/custom."""
-    yaml = YAML()
-    params = yaml.load(PARAMS)
-    params["data"] |= {"dataset": "custom", "holdout": 6}
-    params["model"]["hidden"] = [5]
-    params["train"] |= {"seeds": list(SEEDS), "epochs": 1, "batch_size": 8, "device": "cpu", "threads": 1}
-    params["evaluate"]["resamples"] = 100
-    yaml.dump(params, folder / "params.yaml")
-    images = folder / "data" / "custom"
-    images.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    for count, (pixels, labels) in ((30, idx.FILES[:2]), (12, idx.FILES[2:])):
-        (images / pixels).write_bytes(idx.encode_images(random.integers(0, 256, (count, 28, 28), np.uint8)))
-        (images / labels).write_bytes(idx.encode_labels(random.integers(0, 10, count, np.uint8)))
-
-
-def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in TRACKING:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-
-
-@pytest.fixture(autouse=True)
-def _denormals() -> Iterator[None]:
-    """Undo what reading the images sets for the whole process."""
-    yield
-    torch.set_flush_denormal(False)
+POINTS = 4
 
 
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own, without a store."""
+    """A new project, without a store."""
     make(tmp_path)
     enter(tmp_path, monkeypatch)
     return tmp_path
@@ -89,7 +56,7 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The variants of the populations that are trained from now on."""
+    """The variants of the populations trained during the test."""
     seen: list[str] = []
     run = outcome.run
 
@@ -99,16 +66,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(outcome, "run", counted)
     return seen
-
-
-def sweep(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["sweep", *arguments])
-
-
-def done(*arguments: str) -> str:
-    result = sweep(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def refusal(*arguments: str) -> str:
@@ -220,20 +177,6 @@ def test_a_name_stays_below_sweeps(name: str) -> None:
 
 
 # A session
-
-
-def runs(folder: Path, query: str = "") -> list[Run]:
-    """Runs of experiment `sweeps`."""
-    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("sweeps")
-    assert experiment
-    return list(client.search_runs([experiment.experiment_id], query, max_results=1000))
-
-
-def points(folder: Path, name: str) -> list[Run]:
-    """Top-level runs of a sweep's points, without its summaries."""
-    found = runs(folder, f"tags.sweep = '{name}'")
-    return [run for run in found if "mlflow.parentRunId" not in run.data.tags and "variant" in run.data.tags]
 
 
 def history(folder: Path, run: Run, metric: str) -> list[tuple[int, float]]:

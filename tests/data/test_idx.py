@@ -8,20 +8,15 @@ from numpy.typing import NDArray
 
 from pipeline.data import idx
 from pipeline.errors import UserError
+from tools.sandbox import encode
 
 
-def images(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8)
+def images(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
 
 
 def labels(count: int) -> NDArray[np.uint8]:
     return (np.arange(count) % 10).astype(np.uint8)
-
-
-def contents(training: int = 5, test: int = 3, seed: int = 0) -> dict[str, bytes]:
-    parts = [idx.encode_images(images(training, seed)), idx.encode_labels(labels(training))]
-    parts += [idx.encode_images(images(test, seed)), idx.encode_labels(labels(test))]
-    return dict(zip(idx.FILES, parts, strict=True))
 
 
 def test_images_come_back_as_written() -> None:
@@ -89,14 +84,15 @@ def test_damaged_labels(content: bytes, words: str) -> None:
 
 
 def test_a_set_is_parsed_by_name() -> None:
-    arrays = idx.parse_set(contents(training=5, test=3, seed=1))
+    contents = encode(5, 3)
+    arrays = idx.parse_set(contents)
     assert tuple(arrays) == idx.FILES
-    np.testing.assert_array_equal(arrays[idx.TRAIN_IMAGES], images(5, seed=1))
-    np.testing.assert_array_equal(arrays[idx.TEST_LABELS], labels(3))
+    np.testing.assert_array_equal(arrays[idx.TRAIN_IMAGES], idx.parse_images(contents[idx.TRAIN_IMAGES], ""))
+    np.testing.assert_array_equal(arrays[idx.TEST_LABELS], idx.parse_labels(contents[idx.TEST_LABELS], ""))
 
 
 def test_a_set_lacks_a_file() -> None:
-    three = contents()
+    three = encode(5, 3)
     del three["t10k-labels-idx1-ubyte"]
     with pytest.raises(UserError, match=r"^t10k-labels-idx1-ubyte: missing$"):
         idx.parse_set(three)
@@ -104,7 +100,7 @@ def test_a_set_lacks_a_file() -> None:
 
 @pytest.mark.parametrize(("part", "count"), [("train", 5), ("t10k", 3)])
 def test_counts_of_a_set_differ(part: str, count: int) -> None:
-    damaged = contents() | {f"{part}-labels-idx1-ubyte": idx.encode_labels(labels(4))}
+    damaged = encode(5, 3) | {f"{part}-labels-idx1-ubyte": idx.encode_labels(labels(4))}
     with pytest.raises(UserError) as caught:
         idx.parse_set(damaged)
     expected = f"{part}-labels-idx1-ubyte: 4 labels for the {count} images of {part}-images-idx3-ubyte"

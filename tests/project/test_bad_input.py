@@ -1,7 +1,7 @@
 """Whatever is given, a command refuses it in one line that names the culprit, and writes nothing.
 
 There are no images here, so what is right is refused too: for want of images. Hypothesis makes the inputs up, the same
-ones every time; `pytest tests/test_bad_input.py --hypothesis-profile thorough` makes many more (`make faults`).
+ones every time; `pytest tests/project/test_bad_input.py --hypothesis-profile thorough` makes many more (`make faults`).
 """
 
 import gzip
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -27,7 +26,8 @@ from pipeline.data import idx
 from pipeline.errors import UserError
 from pipeline.params import load
 from pipeline.stages.download import sources
-from tests.conftest import ROOT
+from tests.samples import ROOT, enter
+from tools.sandbox import encode
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
@@ -51,10 +51,8 @@ NO_IMAGES = re.compile(r"no source has the images|ubyte: cannot be read|outputs 
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with params.yaml and nothing else, cut off from the network."""
     folder = tmp_path_factory.mktemp("project")
-    torch.set_flush_denormal(False)  # which an earlier test may have left, and Hypothesis refuses
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        enter(folder, patch)
         patch.setattr(sources, "_from_mirrors", cut_off)
         patch.setattr("pipeline.stages.download.python_index.read", cut_off)
         patch.setattr(torch, "set_num_threads", lambda _: None)
@@ -271,20 +269,7 @@ def test_any_grid_of_mlflow_run(grid: str, name: str) -> None:
     assert line.startswith(("--: neither", "name = ", "grid", "params.yaml: ")) or NO_IMAGES.search(line)
 
 
-def encoded(training: int, test: int) -> dict[str, bytes]:
-    random = np.random.default_rng(0)
-    parts = [
-        encode
-        for count in (training, test)
-        for encode in (
-            idx.encode_images(random.integers(0, 256, (count, 28, 28), np.uint8)),
-            idx.encode_labels(random.integers(0, 10, count, np.uint8)),
-        )
-    ]
-    return dict(zip(idx.FILES, parts, strict=True))
-
-
-RIGHT = encoded(2, 1)
+RIGHT = encode(2, 1)
 
 
 @st.composite

@@ -11,7 +11,7 @@ from benchmarks.scale import Measured
 from pipeline.data.dataset import Examples
 from pipeline.params import load
 from pipeline.training.population import Population
-from tests.conftest import PARAMS
+from tests.samples import PARAMS
 
 # Two workers of 5 model-epochs per second each: a population takes 10 seconds.
 MEASURED = Measured(alone=6, rates={1: 6, 2: 10}, epochs=50, size=250_000_000, put=1, fetch=1, log=0.1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import clones
+from tools import sandbox
 from tools.faults import project
 
 PIPELINE = ("download", "train@plain", "train@batchnorm", "evaluate")
@@ -16,13 +16,12 @@ SWEEP = ("python", "-m", "pipeline", "sweep", "--grid", "lr=0.01,0.1", "--name")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the store, after all of them have ended."""
     store = tmp_path_factory.mktemp("store")
-    address = {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
-    first = clones.make(tmp_path_factory.mktemp("users"))
+    address = f"sqlite:///{store}/mlflow.db"
+    first = sandbox.make(tmp_path_factory.mktemp("users") / "first")
     second, third = (first.with_name(name) for name in ("second", "third"))
     for other in (second, third):
-        assert clones.call(store, "git", "clone", "-q", str(first), str(other)).returncode == 0
-    queued = clones.call(third, "dvc", "exp", "run", "--queue")
-    assert queued.returncode == 0, queued.stderr
+        sandbox.output(first, "git", "clone", "-q", str(first), str(other))
+    sandbox.output(third, "dvc", "exp", "run", "--queue")
     commands = [
         (first, ("dvc", "repro")),
         (second, ("dvc", "repro")),
@@ -31,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (second, (*SWEEP, "two")),
     ]
     with ThreadPoolExecutor(len(commands)) as pool:
-        ends = list(pool.map(lambda given: clones.call(given[0], *given[1], env=address), commands))
+        ends = list(pool.map(lambda given: sandbox.call(given[0], *given[1], MLFLOW_TRACKING_URI=address), commands))
     for (_, command), end in zip(commands, ends, strict=True):
         said = end.stdout + end.stderr
         assert end.returncode == 0, f"{command}: {said}"

@@ -1,12 +1,11 @@
 """The project as its users run it: `dvc repro`, `dvc exp`, `mlflow run` and the served model, in a copy, on tiny data.
 
-Later tests build on what earlier ones left, as a user's session does; each can be read alone.
+All tests share one copy in which `dvc repro` has run, and leave its outputs as they were; each can be run alone.
 """
 
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import mlflow
@@ -17,21 +16,25 @@ from mlflow.entities import Run
 
 from pipeline.data import idx
 from pipeline.data.images import read
-from tests import clones
-from tests.clones import SEEDS, call, own_images
+from tools.sandbox import SEEDS, call, commit, make, output, write_images
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return clones.make(tmp_path_factory.mktemp("user"))
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the project in which `dvc repro` has run, and what it printed."""
+    folder = make(tmp_path_factory.mktemp("user") / "clone")
+    return folder, repro(folder)
+
+
+@pytest.fixture
+def clone(reproduced: tuple[Path, str]) -> Path:
+    return reproduced[0]
 
 
 def repro(folder: Path, *arguments: str) -> str:
-    done = call(folder, "dvc", "repro", *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return output(folder, "dvc", "repro", *arguments)
 
 
 def runs(folder: Path, query: str = "") -> list[Run]:
@@ -47,8 +50,8 @@ def top_level(folder: Path) -> list[str]:
 ALL = ["download", "evaluate", "train@batchnorm", "train@plain"]
 
 
-def test_repro_runs_every_stage_and_leaves_every_output(clone: Path) -> None:
-    printed = repro(clone)
+def test_repro_runs_every_stage_and_leaves_every_output(reproduced: tuple[Path, str]) -> None:
+    clone, printed = reproduced
     for stage in ("download", "train@plain", "train@batchnorm", "evaluate", "track"):
         assert f"Running stage '{stage}'" in printed
     metrics = json.loads((clone / "results" / "lab" / "metrics.json").read_text(encoding="utf-8"))
@@ -133,13 +136,12 @@ def test_an_evaluation_parameter_does_not_retrain(clone: Path) -> None:
 
 
 def test_another_machine_restores_what_a_remote_has_and_records_it_once(clone: Path) -> None:
-    for command in (("remote", "add", "-q", "-d", "team", "../remote"), ("push", "-q")):
-        done = call(clone, "dvc", *command)
-        assert done.returncode == 0, done.stderr
-    clones.commit(clone)
-    other = clone.parent / "other"
-    assert call(clone.parent, "git", "clone", "-q", str(clone), str(other)).returncode == 0
-    assert call(other, "dvc", "pull", "-q").returncode == 0
+    output(clone, "dvc", "remote", "add", "-q", "-d", "team", "../remote")
+    output(clone, "dvc", "push", "-q")
+    commit(clone)
+    other = clone.with_name("other")
+    output(clone, "git", "clone", "-q", str(clone), str(other))
+    output(other, "dvc", "pull", "-q")
     assert re.findall(r"Running stage '(.*?)'", repro(other)) == ["track"]
     assert top_level(other) == ALL
     assert {run.data.tags["restored"] for run in runs(other) if run.info.run_name in ALL} == {"true"}
@@ -152,8 +154,7 @@ def test_another_machine_restores_what_a_remote_has_and_records_it_once(clone: P
 
 
 def test_a_queued_experiment_logs_into_the_same_store(clone: Path) -> None:
-    done = call(clone, "dvc", "exp", "run", "--temp", "--name", "slow", "-S", "train.lr=1e-05", "train@plain")
-    assert done.returncode == 0, done.stdout + done.stderr
+    output(clone, "dvc", "exp", "run", "--temp", "--name", "slow", "-S", "train.lr=1e-05", "train@plain")
     (run,) = runs(clone, "tags.`dvc.exp_name` = 'slow' and tags.stage = 'train@plain'")
     assert run.info.run_name == "train@plain [slow]"
     assert run.data.params["train.lr"] == "1e-05"
@@ -185,10 +186,10 @@ def test_a_study_is_added_with_its_folder_alone(clone: Path) -> None:
 def test_mlflow_run_trains_one_variant(clone: Path) -> None:
     folders = ("runs", "results", "data")
     before = {path: path.read_bytes() for name in folders for path in (clone / name).rglob("*") if path.is_file()}
-    other = own_images(clone.parent / "others", seed=1)
+    other = write_images(clone.parent / "others", seed=1)
     options = ("batchnorm=false", "lr=0.01", "train.epochs=1", "seeds=7", f"directory={other}")
-    done = mlflow_run(clone, *(part for option in options for part in ("-P", option)))
-    assert done.returncode == 0, done.stderr
+    given = [part for option in options for part in ("-P", option)]
+    output(clone, "mlflow", "run", ".", "--env-manager", "local", *given)
     (run,) = runs(clone, "params.lr = '0.01'")
     assert run.info.status == "FINISHED"
     wanted = {"batchnorm": "false", "variant": "plain", "train.lr": "0.01", "train.epochs": "1", "train.seeds": "7"}
@@ -239,7 +240,3 @@ def test_the_params_file_is_never_run_by_a_shell(clone: Path) -> None:
     assert done.returncode != 0
     assert "Error: params.yaml: data.dataset = '; touch touched; $(touch touched)': should be 'mnist', " in done.stderr
     assert list(clone.parent.rglob("touched*")) == []
-
-
-def mlflow_run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return call(folder, "mlflow", "run", ".", "--env-manager", "local", *arguments)

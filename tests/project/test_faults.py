@@ -21,7 +21,6 @@ from pathlib import Path
 
 import mlflow
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
@@ -29,6 +28,8 @@ from pipeline.records import sweeps as sweep_records
 from pipeline.tracking import errors, process, sqlite, store
 from pipeline.tracking.provenance import PROCESS_TAG
 from pipeline.training import history as outputs
+from tests.samples import enter
+from tools import sandbox
 from tools.faults import kills, project
 from tools.faults.kills import Bench, Undisturbed
 
@@ -47,15 +48,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 def folder(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project with images and a store in which nothing is recorded, entered."""
     made = bench.fresh("train", store=True)
-    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(made)
+    enter(made, monkeypatch)
     stops = {number: signal.getsignal(number) for number in process.STOP_SIGNALS}
     yield made
     for number, handler in stops.items():
         signal.signal(number, handler)
     mlflow.set_tracking_uri("")
-    torch.set_flush_denormal(False)
     shutil.rmtree(made.parent)
 
 
@@ -65,8 +63,8 @@ def wanted(bench: Bench) -> dict[str, Undisturbed]:
     found = {}
     for command in ("train", "run", "sweep"):
         folder = bench.fresh(command, store=True)
-        with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
-            patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        with pytest.MonkeyPatch.context() as patch:
+            enter(folder, patch)
             done(*kills.COMMANDS[command][3:])
         found[command] = Undisturbed(0.0, project.outputs(folder), project.records(folder))
     return found
@@ -139,7 +137,7 @@ def test_runs_of_the_dead_are_ended_by_the_next_command() -> None:
         capture_output=True,
         text=True,
         check=True,
-        env=project.environment(),
+        env=sandbox.environment(),
     ).stdout.strip()
     elsewhere = "another" + ended
     store = client()
@@ -199,13 +197,12 @@ def test_a_stage_that_dvc_runs_again_is_recorded_once(monkeypatch: pytest.Monkey
         done("train", "plain")
     by_dvc = list(client().search_runs(["0"], "tags.`dvc.stage` = 'train@plain'"))
     assert len([run for run in by_dvc if "mlflow.parentRunId" not in run.data.tags]) == 1
-    assert len(by_dvc) == 1 + len(project.SEEDS)
-    assert len(client().search_runs(["0"])) == 2 * (1 + len(project.SEEDS)), "what was started by hand is not DVC's"
+    assert len(by_dvc) == 1 + len(sandbox.SEEDS)
+    assert len(client().search_runs(["0"])) == 2 * (1 + len(sandbox.SEEDS)), "what was started by hand is not DVC's"
     assert len(client().search_logged_models(["0"])) == 2
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db")
     monkeypatch.setenv("DVC_ROOT", str(Path.cwd().parent))
     done("train", "plain")
-    assert len(client().search_runs(["0"])) == 3 * (1 + len(project.SEEDS)), "another copy of the project is another's"
+    assert len(client().search_runs(["0"])) == 3 * (1 + len(sandbox.SEEDS)), "another copy of the project is another's"
 
 
 # Stores
@@ -408,7 +405,7 @@ def test_a_full_disk_is_one_line_and_earlier_results_stay(folder: Path) -> None:
 
     command = ["python", "-m", "pipeline", "train", "plain", "--hidden", hidden, "--epochs", "1"]
     ended = subprocess.run(
-        command, env=project.environment(), capture_output=True, text=True, check=False, preexec_fn=full
+        command, env=sandbox.environment(), capture_output=True, text=True, check=False, preexec_fn=full
     )
     assert ended.returncode == 2, ended.stderr
     line = "Error: runs/.plain.part/weights.safetensors: cannot be written: File too large"
@@ -441,7 +438,7 @@ def test_what_can_only_be_read_is_one_line_or_enough(
         (folder / name).mkdir(exist_ok=True)
     (folder / name).chmod(0o555)
     words = [*POWERLESS, "python", "-m", "pipeline", *command]
-    ended = subprocess.run(words, env=project.environment(), capture_output=True, text=True, check=False)
+    ended = subprocess.run(words, env=sandbox.environment(), capture_output=True, text=True, check=False)
     (folder / name).chmod(0o755)
     assert project.statuses(folder)["RUNNING"] == 0
     assert project.leftovers(folder) == []
@@ -519,7 +516,7 @@ with runs.start_run("parent", {}) as run:
 """
     command = [sys.executable, "-c", writer]
     started = [
-        subprocess.Popen(command, env=project.environment(), stderr=subprocess.PIPE, text=True) for _ in range(3)
+        subprocess.Popen(command, env=sandbox.environment(), stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
     ends = [process.communicate(timeout=120)[1] for process in started]
     assert [process.returncode for process in started] == [0] * 3, ends

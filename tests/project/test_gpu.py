@@ -13,7 +13,7 @@ from pipeline.network.perceptron import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps import outcome
 from pipeline.training.loop import Trained, fit
-from tests.conftest import population
+from tests.samples import population
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device here")
 

@@ -8,7 +8,7 @@ import pytest
 from mlflow.utils import cli_args
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
+from tests.samples import ROOT
 
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")

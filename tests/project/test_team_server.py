@@ -25,8 +25,8 @@ from mlflow.entities import Run
 
 from pipeline.data import idx
 from pipeline.data.images import read
-from tests import clones
-from tests.clones import SEEDS, call
+from tools import sandbox
+from tools.sandbox import SEEDS
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
@@ -91,9 +91,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command = [sys.executable, "-m", "mlflow", "server", *arguments, "--artifacts-destination", str(found.artifacts)]
     with postgresql() as database, (folder / "log").open("wb") as log:
-        spared = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven more processes
-        environment = {**os.environ, **spared, "MLFLOW_BACKEND_STORE_URI": database}
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+        given = {
+            "MLFLOW_BACKEND_STORE_URI": database,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves seven processes
+        }
+        process = sandbox.start(folder, *command, log=log, **given)
         try:
             wait(process, found.url, folder / "log")
             yield found
@@ -116,17 +118,11 @@ def wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
 @pytest.fixture(scope="module")
 def clients(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two folders: in one the pipeline has run, in the other a sweep, both at once."""
-    folders = [clones.make(tmp_path_factory.mktemp(name)) for name in ("pipeline", "sweep")]
+    folders = [sandbox.make(tmp_path_factory.mktemp("clients") / name) for name in ("pipeline", "sweep")]
     sweep = ["python", "-m", "pipeline", "sweep", "--grid", "lr=0.01,0.1", "--name", "rates"]
     commands = [["dvc", "repro", "train@batchnorm"], sweep]
     with ThreadPoolExecutor() as pool:
-        environment = {"MLFLOW_TRACKING_URI": server.url, "NO_PROXY": "127.0.0.1"}
-        calls = [
-            pool.submit(call, folder, *command, env=environment)
-            for folder, command in zip(folders, commands, strict=True)
-        ]
-    for done in (one.result() for one in calls):
-        assert done.returncode == 0, done.stdout + done.stderr
+        list(pool.map(lambda at: sandbox.output(folders[at], *commands[at], MLFLOW_TRACKING_URI=server.url), (0, 1)))
     return folders
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from pipeline.params import VARIANTS, Params, load
 from pipeline.sweeps import grid
 from pipeline.sweeps.study import read as read_study
 from pipeline.training import history
-from tests.conftest import ROOT
+from tools.sandbox import ROOT, call
 
 PARAMS = load(ROOT / "params.yaml")
 STAGES = ("download", "train", "evaluate")
@@ -141,21 +140,7 @@ def test_changing_how_to_evaluate_does_not_retrain() -> None:
 
 def test_outputs_are_not_in_git_and_results_are() -> None:
     left = ["runs/plain/metrics.json", "data/mnist", "mlflow.db", "results/lab/answer.md"]
-    ignored = subprocess.run(
-        [
-            "git",
-            "check-ignore",
-            "--no-index",
-            "runs/plain/metrics.json",
-            "data/mnist",
-            "mlflow.db",
-            "results/lab/answer.md",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ignored = call(ROOT, "git", "check-ignore", "--no-index", *left)
     if ignored.returncode == 128:
         pytest.skip("not a Git repository")
     assert ignored.stdout.split() == left[:-1]
@@ -234,6 +219,14 @@ def libraries(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)}
 
 
+def test_no_module_of_the_tests_imports_a_test_module_or_conftest() -> None:
+    forbidden = re.compile(r"(.*\.)?(test_\w+|conftest)(\..*)?")
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    found = {(path.name, name) for path in files for name in imports(path) if forbidden.fullmatch(name)}
+    assert len(files) > 40
+    assert found == set()
+
+
 def test_requirements_name_what_is_imported() -> None:
     other_names = {"ruamel.yaml": "ruamel", "grpcio": "grpc"}
     asked = {
@@ -297,8 +290,7 @@ def test_readme_shows_figures_that_exist() -> None:
 
 def test_readme_states_the_results_committed_with_it() -> None:
     # Not those at hand: another processor rounds otherwise, so `make repro` elsewhere may leave other digits.
-    command = ["git", "show", "HEAD:results/lab/answer.md"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    shown = call(ROOT, "git", "show", "HEAD:results/lab/answer.md")
     if shown.returncode:
         pytest.skip("no Git commit with results here")
     answer = shown.stdout
@@ -311,8 +303,7 @@ def test_readme_states_the_results_committed_with_it() -> None:
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_studys_page_states_the_results_committed_with_it(study: str) -> None:
     page = (ROOT / "studies" / study / "README.md").read_text(encoding="utf-8")
-    command = ["git", "show", f"HEAD:studies/{study}/results/answer.md"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    shown = call(ROOT, "git", "show", f"HEAD:studies/{study}/results/answer.md")
     if shown.returncode:
         pytest.skip("no Git commit with results here")
     rows = re.findall(r"^\|.*\|$", page, re.M)

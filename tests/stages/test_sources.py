@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.idx import FILES, encode_images, encode_labels
+from pipeline.data.idx import FILES, encode_labels
 from pipeline.data.images import read
 from pipeline.errors import UserError
 from pipeline.stages.download import python_index, sources
+from tools.sandbox import write_images
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = FILES
 NOT_MNIST = f"{IMAGES}: not MNIST's by its SHA-256 (custom images need `data.dataset: custom`)"
@@ -148,11 +149,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, mnist: Path) -> None:
 
 
 def write_own(folder: Path, pixel: int = 1, training: int = 4, test: int = 2) -> Path:
-    folder.mkdir(exist_ok=True)
-    for count, images, labels in ((training, IMAGES, LABELS), (test, TEST_IMAGES, TEST_LABELS)):
-        (folder / images).write_bytes(encode_images(np.full((count, 28, 28), pixel, np.uint8)))
-        (folder / labels).write_bytes(encode_labels((np.arange(count) % 10).astype(np.uint8)))
-    return folder
+    return write_images(folder, training, test, pixel=pixel)
 
 
 def same(one: Path, other: Path) -> bool:

@@ -20,7 +20,7 @@ from studies.internal_covariate_shift import probe as covariate_shift
 from studies.lab_revisited import probe as lab_view
 from studies.loss_landscape import probe as landscape
 from studies.running_statistics import probe as running_statistics
-from tests.conftest import population, probe_of
+from tests.samples import population, probe_of
 
 SETTINGS = {"hidden": "7,6", "seeds": "3,1", "epochs": "2", "batch_size": "16", "lr": "0.05"}
 NAMES = ["internal_covariate_shift", "lab_revisited", "loss_landscape", "running_statistics"]

@@ -23,7 +23,7 @@ from studies.lab_revisited import report as lab_revisited
 from studies.loss_landscape import report as loss_landscape
 from studies.position import report as position
 from studies.running_statistics import report as running_statistics
-from tests.conftest import PARAMS, ROOT
+from tests.samples import PARAMS, ROOT
 
 Make = Callable[..., Params]
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.params import load
 from pipeline.sweeps import grid
-from tests.conftest import PARAMS
+from tests.samples import PARAMS
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from pipeline.sweeps.outcome import Outcome
 from pipeline.training import population as training_population
 from pipeline.training.loop import fit
 from pipeline.training.population import Population
-from tests.conftest import ROOT, population, probe_of
+from tests.samples import ROOT, population, probe_of
 
 SETTINGS = {"hidden": "6,5", "seeds": "3,1,8", "epochs": "2", "batch_size": "16", "validation_batch_size": "9"}
 NAMES = outcome.CURVES

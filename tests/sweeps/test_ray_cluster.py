@@ -29,19 +29,12 @@ from pipeline.records import sweeps as sweep_records
 from pipeline.sweeps import outcome, ray_cluster
 from pipeline.sweeps.probe import Probe
 from pipeline.training.population import Population
-from tests.commands.test_sweep import enter, make, points, sweep
-from tests.conftest import PARAMS, ROOT, probe_of
+from tests.samples import PARAMS, ROOT, enter, probe_of
+from tests.sweeping import done, make, points, sweep
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of Ray, MLflow and SQLAlchemy are their own
 
 LONG = ("--epochs", "150")  # of tiny networks: half a second
-
-
-@pytest.fixture(autouse=True)
-def _denormals() -> Iterator[None]:
-    """Undo what reading the images sets for the whole process."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 # Without a cluster
@@ -280,12 +273,6 @@ class Bar:
 
     def update(self, epochs: int) -> None:
         self.steps.append(epochs)
-
-
-def done(*arguments: str) -> str:
-    result = sweep(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def kept(name: str) -> dict[str, bytes]:

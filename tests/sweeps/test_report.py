@@ -18,7 +18,7 @@ from pipeline.sweeps import grid, panels
 from pipeline.sweeps import run as stage
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.report import Result, answer, best, compare_best, table
-from tests.conftest import PARAMS
+from tests.samples import PARAMS
 
 SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}
 SPANS = {"train.lr": ["0.01", "0.1"], "model.hidden": ["[4]", "[5, 3]"]}

@@ -20,7 +20,7 @@ from pipeline.sweeps.plan import Task, estimate, load_split, plan
 from pipeline.sweeps.report import Result
 from pipeline.sweeps.run import pair_up, train_tasks
 from pipeline.training.population import Population
-from tests.conftest import PARAMS
+from tests.samples import PARAMS
 
 SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}
 SPANS = {"train.lr": ["0.01", "0.1"], "model.hidden": ["[4]", "[5, 3]"]}

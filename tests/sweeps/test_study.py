@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.params import load
 from pipeline.sweeps import grid, study
-from tests.conftest import PARAMS, ROOT
+from tests.samples import PARAMS, ROOT
 
 
 def written(tmp_path: Path, text: str) -> Path:

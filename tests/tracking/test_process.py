@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.tracking import process
 from pipeline.tracking.process import exclusive
-from tests.conftest import ROOT
+from tests.samples import ROOT
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

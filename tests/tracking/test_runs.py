@@ -1,6 +1,5 @@
 """What tracking writes, read back from a store with MLflow's own client."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from mlflow.entities import Run as Stored
 
 from pipeline.tracking import runs
-from tests.conftest import ROOT
+from tools.sandbox import ROOT, environment
 
 pytestmark = [
     pytest.mark.usefixtures("client"),
@@ -105,16 +104,12 @@ def test_sigterm_ends_a_run_as_killed(client: mlflow.MlflowClient) -> None:
             time.sleep(60)
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(PYTHONPATH=str(ROOT))) as process:
         assert process.stdout
         run_id = process.stdout.readline().strip()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 128 + signal.SIGTERM
     assert client.get_run(run_id).info.status == "KILLED"
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def test_images_files_and_datasets_come_back(client: mlflow.MlflowClient, tmp_path: Path) -> None:
@@ -151,10 +146,9 @@ def test_runs_link_to_dvc(client: mlflow.MlflowClient, monkeypatch: pytest.Monke
 
 
 def test_runs_link_to_git(client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org"]
     monkeypatch.chdir(tmp_path)
     for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run([*git, *arguments], check=True)
+        subprocess.run(["git", *arguments], check=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     with runs.start_run("clean", {}) as clean:
         pass

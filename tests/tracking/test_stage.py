@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -14,7 +12,8 @@ from pipeline.tracking import ledger, outbox, store
 from pipeline.tracking.errors import TrackingError
 from pipeline.tracking.runs import Run
 from pipeline.tracking.stage import stage_run
-from tests.conftest import ROOT
+from tests.samples import ROOT
+from tools import sandbox
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
@@ -191,10 +190,8 @@ def test_the_package_tracks_a_project_of_another_kind(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pipeline" / "tracking", folder / "tracking", ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in (("count.py", STAGE), ("dvc.yaml", PIPELINE), ("text.txt", "one two three")):
         (folder / name).write_text(text, encoding="utf-8")
-    environment = project_environment(tmp_path)
-    for command in (["dvc", "init", "-q", "--no-scm"], ["dvc", "repro", "-q"]):
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    sandbox.output(folder, "dvc", "init", "-q", "--no-scm")
+    sandbox.output(folder, "dvc", "repro", "-q")
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     (run,) = client.search_runs(["0"])
     assert (run.info.run_name, run.info.status) == ("count", "FINISHED")
@@ -203,11 +200,3 @@ def test_the_package_tracks_a_project_of_another_kind(tmp_path: Path) -> None:
     assert run.data.tags["mlflow.source.name"] == "count.py"
     assert (Path(str(run.info.artifact_uri)) / "outputs" / "count.txt").read_text() == "3"
     assert store.OUTPUTS_TAG not in run.data.tags
-
-
-def project_environment(home: Path) -> dict[str, str]:
-    """The environment of a command, with this Python's programs first in PATH."""
-    import os
-
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-    return {**clean, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(home)}

@@ -13,7 +13,7 @@ from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
 from pipeline.training.loop import Trained, Watch, _Training, fit
 from pipeline.training.population import ROWS_AT_ONCE, Population
-from tests.conftest import population
+from tests.samples import population
 
 KINDS: list[tuple[Variant, str]] = [
     ("plain", "after_activation"),

@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from pipeline.analysis.tables import markdown_table
 from pipeline.files import write_atomic
-from tools.faults import kills, outages, project
+from tools import sandbox
+from tools.faults import kills, outages
 from tools.faults.kills import Bench, Fault
 
-REPORT = project.ROOT / "results" / "faults.md"
+REPORT = sandbox.ROOT / "results" / "faults.md"
 
 
 @click.command()

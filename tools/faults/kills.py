@@ -13,11 +13,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import sandbox
 from tools.faults import project
 
 PIPELINE = ("python", "-m", "pipeline")
 SWEEP = (*PIPELINE, "sweep", "--grid", "lr=0.01,0.1", "--name", "small")
-CHECKPOINTS = "from pipeline import checkpoints, cli; checkpoints.SECONDS = 0.1; cli.main()"  # instead of every 10 s
+# Every 0.1 seconds, not 10.
+CHECKPOINTS = "from pipeline import cli; from pipeline.training import checkpoint; checkpoint.SECONDS = 0.1; cli.main()"
 COMMANDS = {
     "train": (*PIPELINE, "train", "batchnorm"),
     "train with checkpoints": ("python", "-c", CHECKPOINTS, "train", "plain", "--hidden", "600,600", "--epochs", "12"),
@@ -59,21 +61,19 @@ class Bench:
         self._folder = folder
         self._undisturbed: dict[str, Undisturbed] = {}
         self._lock = threading.Lock()
-        self._bare = project.make(folder / "bare")
+        self._bare = sandbox.make(folder / "bare", git=False)
         shutil.copytree(self._bare / "images", self._bare / "data" / "custom")
         self._stocked = self._bare.with_name("stocked")
         shutil.copytree(self._bare, self._stocked)
         make_store = "import mlflow; mlflow.MlflowClient('sqlite:///mlflow.db').get_experiment('0')"
-        project.call(self._stocked, ("python", "-c", make_store))
+        sandbox.output(self._stocked, "python", "-c", make_store)
 
     @functools.cached_property
     def _runs(self) -> Path:
         """Both trainings, which only `evaluate` needs."""
         folder = shutil.copytree(self._bare, self._folder / "trained")
         for variant in ("plain", "batchnorm"):
-            done = project.call(folder, (*PIPELINE, "train", variant))
-            if done.returncode:
-                raise RuntimeError(done.stderr)
+            sandbox.output(folder, *PIPELINE, "train", variant)
         return folder / "runs"
 
     def undisturbed(self, command: str) -> Undisturbed:
@@ -82,9 +82,7 @@ class Bench:
             if command not in self._undisturbed:
                 folder = self.fresh(command, store=True)
                 started = time.monotonic()
-                done = project.call(folder, COMMANDS[command])
-                if done.returncode:
-                    raise RuntimeError(done.stderr)
+                sandbox.output(folder, *COMMANDS[command])
                 seconds = time.monotonic() - started
                 self._undisturbed[command] = Undisturbed(seconds, project.outputs(folder), project.records(folder))
             return self._undisturbed[command]
@@ -105,7 +103,7 @@ class Bench:
                 shutil.rmtree(folder.parent)
             seconds *= 0.9
         before = project.records(folder)
-        done = project.call(folder, COMMANDS[command])
+        done = sandbox.call(folder, *COMMANDS[command])
         problems = struck + _compare(folder, wanted, done.returncode, done.stderr, again=before == wanted.records)
         return self.judge(f"{command}, {name}", moment, seed, folder, problems)
 
@@ -132,7 +130,7 @@ class Bench:
 def _strike(folder: Path, command: str, number: int, moment: float, whole_group: bool) -> list[str] | None:
     """Start the command and signal it; return what is wrong right afterwards, or None if it was over before."""
     with (folder.parent / "log").open("wb") as log:
-        process = project.start(folder, COMMANDS[command], log)
+        process = sandbox.start(folder, *COMMANDS[command], log=log)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(moment)
             return None

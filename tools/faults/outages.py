@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools import sandbox
 from tools.faults import project
 from tools.faults.kills import COMMANDS, Bench, Fault
 
@@ -74,7 +75,7 @@ def server(folder: Path) -> Iterator[int]:
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with (folder / "log").open("wb") as log:
-        process = project.start(folder, command, log)
+        process = sandbox.start(folder, *command, log=log)
         try:
             _wait(f"http://127.0.0.1:{port}/health")
             yield port
@@ -92,7 +93,7 @@ def outage(bench: Bench, served: Path, proxy: Proxy, command: str, seed: int) ->
     address = f"http://127.0.0.1:{proxy.port}"
     problems = []
     with tempfile.TemporaryFile() as log:
-        process = project.start(folder, COMMANDS[command], log, MLFLOW_TRACKING_URI=address)
+        process = sandbox.start(folder, *COMMANDS[command], log=log, MLFLOW_TRACKING_URI=address)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(moment)
         proxy.down()
@@ -103,7 +104,7 @@ def outage(bench: Bench, served: Path, proxy: Proxy, command: str, seed: int) ->
     if "Traceback" in told or (code and address not in told):
         problems.append(f"ended with {code}, and not with one line that names the address: {told[-2000:]}")
     for again in (*[COMMANDS[command]] * bool(code), NEXT):
-        done = project.call(folder, again, MLFLOW_TRACKING_URI=address)
+        done = sandbox.call(folder, *again, MLFLOW_TRACKING_URI=address)
         if done.returncode:
             problems.append(f"{' '.join(again)} ended with {done.returncode}: {done.stderr[-2000:]}")
     if project.outputs(folder) != wanted.outputs:

@@ -1,49 +1,14 @@
-"""A small project to break: own images, small networks, an embedded store; and what it holds, read without MLflow."""
+"""What a project and its store hold, before and after a fault, read without MLflow."""
 
 import contextlib
 import hashlib
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-import numpy as np
-from ruamel.yaml import YAML
-
-from pipeline.data import idx
-
-ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = ("data", "runs", "results", "sweeps")
-SEEDS = (0, 1)
-
-
-def make(folder: Path) -> Path:
-    """Lay out a project: 300 training and 100 test images of one's own, and networks with few units."""
-    images = folder / "images"
-    images.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    for count, (pixels, labels) in ((300, idx.FILES[:2]), (100, idx.FILES[2:])):
-        (images / pixels).write_bytes(idx.encode_images(random.integers(0, 256, (count, 28, 28), np.uint8)))
-        (images / labels).write_bytes(idx.encode_labels(random.integers(0, 10, count, np.uint8)))
-    yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
-    params["data"] |= {"dataset": "custom", "directory": "images"}
-    params["model"]["hidden"] = [8, 6]
-    params["train"] |= {"seeds": list(SEEDS), "epochs": 2, "batch_size": 64, "device": "cpu", "threads": 1}
-    params["evaluate"]["resamples"] = 100
-    yaml.dump(params, folder / "params.yaml")
-    for name in ("MLproject", "python_env.yaml", "requirements.txt", "dvc.yaml"):
-        shutil.copy(ROOT / name, folder)
-    shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc" / "config").write_text("[core]\n    no_scm = true\n    analytics = false\n", encoding="utf-8")
-    return folder
 
 
 def copy(source: Path, folder: Path) -> Path:
@@ -53,25 +18,6 @@ def copy(source: Path, folder: Path) -> Path:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (f"{source}/", f"{folder}/"))
     return folder
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Return the environment of commands, with none of the caller's tracking settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "PYTEST_"))}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**clean, "PATH": path, **more}
-
-
-def start(folder: Path, command: Sequence[str], log: IO[bytes], **more: str) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own."""
-    env = environment(**more)
-    return subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
-
-
-def call(folder: Path, command: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    env = environment(**more)
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300)
 
 
 def outputs(folder: Path) -> dict[str, str]:
