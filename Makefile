@@ -1,4 +1,4 @@
-# `make` lists the targets. Nothing but make and Python 3.11 or newer is needed; everything else goes into .venv.
+# `make` lists the targets. They need only make and Python 3.11 or newer; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -30,21 +30,21 @@ faults: $(BIN)/.ready-dev ## thousands of wrong inputs; then 200 commands killed
 	python -m pytest tests/project/test_bad_input.py --hypothesis-profile thorough
 	python -m tools.faults
 
-screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui on the runs at hand (needs Chromium)
+screenshots: $(BIN)/.ready-dev ## pictures of mlflow ui with the current runs (needs Chromium)
 	python -m tools.screenshots
 
-lock: $(BIN)/.ready ## compile the locks anew from requirements*.in
+lock: $(BIN)/.ready ## recompile the locks from requirements*.in
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements.in -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-dev.in -o requirements-dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-ray.in -o requirements-ray.txt
 
-# Strict: a package that the database does not know is no silent pass. Of a failure, the last line says why.
+# --strict: a package that the database does not know fails. The last line of the log says why the audit failed.
 audit: $(BIN)/uv ## known vulnerabilities of the locked packages, as the Python index lists them (pip-audit)
 	@uvx -q pip-audit==2.10.1 --disable-pip --require-hashes --strict -r requirements.txt -r requirements-dev.txt -r requirements-ray.txt \
 		2>$(BIN)/audit.log || { echo "Vulnerable packages (listed above), or no answer from the database:"; false; }; \
 		status=$$?; tail -n 1 $(BIN)/audit.log; exit $$status
 
-# Made anew whenever uv is not there yet, so that an interrupted start is no lasting harm.
+# The environment is created afresh as long as uv is missing, so an interrupted start does no lasting harm.
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12")'
 	@echo "Making the environment .venv with $$($(PYTHON) --version)"
@@ -61,6 +61,6 @@ $(BIN)/.ready-dev: requirements-dev.txt requirements-ray.txt $(BIN)/.ready
 	@uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-ray.txt
 	@touch $@
 
-# DVC insists on Git unless told otherwise: a downloaded archive has none.
+# DVC requires Git unless core.no_scm is set; a downloaded archive has no Git.
 .dvc/config.local: | $(BIN)/.ready
 	@if [ -e .git ]; then touch $@; else echo "No Git here: telling DVC so"; dvc config --local core.no_scm true; fi
