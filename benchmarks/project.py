@@ -86,11 +86,12 @@ def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
     outcome = Outcome(per_epoch, measured, measured, measured[:, 0], measured[:, 0], np.zeros(seeds))
     with tempfile.TemporaryDirectory() as name:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
-        tasks = plan(points(paths.PARAMS, {}, grid), read_images(), Path(name))
-        sweep_records.log_point("benchmark", tasks[0], outcome)  # which makes the store
+        images = read_images()
+        tasks = plan(points(paths.PARAMS, {}, grid), images, Path(name))
+        sweep_records.log_point("benchmark", images, tasks[0], outcome)  # which makes the store
         for task in tasks[1:]:
             start = time.perf_counter()
-            sweep_records.log_point("benchmark", task, outcome)
+            sweep_records.log_point("benchmark", images, task, outcome)
             yield time.perf_counter() - start
 
 

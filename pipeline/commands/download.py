@@ -23,7 +23,7 @@ def download(overrides: dict[str, str]) -> None:
     """
     params = load(paths.PARAMS, overrides)
     start = time.perf_counter()
-    images = fetch_images(params.data, folder_of(params.data))
+    images = fetch_images(params.data)
     seconds = time.perf_counter() - start
     record = DownloadRecord(params, folder_of(params.data))
     with stage_run(record.stage) as run:

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from pipeline import paths
-from pipeline.commands.images import read_images
-from pipeline.commands.options import OVERRIDES, with_overrides
+from pipeline.commands.images import load_images
+from pipeline.commands.options import OVERRIDES, flag, with_overrides
 from pipeline.files import write_folder
 from pipeline.params import load
 from pipeline.records.stages import EvaluateRecord
@@ -18,7 +18,7 @@ from pipeline.tracking.stage import stage_run
 
 
 @click.command(context_settings=OVERRIDES)
-@click.option("--scratch", is_flag=True, help="Leave results/lab alone: the results go to MLflow only.")
+@flag("--scratch", "Leave results/lab alone: the results go to MLflow only.")
 @with_overrides
 def evaluate(scratch: bool, overrides: dict[str, str]) -> None:
     """Compare the two variants in runs/, into results/lab.
@@ -28,7 +28,7 @@ def evaluate(scratch: bool, overrides: dict[str, str]) -> None:
     python -m pipeline evaluate --scratch --confidence 0.99
     """
     params = load(paths.PARAMS, overrides)
-    images = read_images(params.data)
+    images = load_images(params.data)
     inputs = load_inputs(params, images, paths.RUNS)
     with tempfile.TemporaryDirectory() if scratch else contextlib.nullcontext(paths.RESULTS) as folder:
         record = EvaluateRecord(params, Path(folder))

@@ -1,13 +1,19 @@
-"""The images of the commands: in `data/`, fetched by one process at a time."""
+"""The images of the commands: those that the settings name, wherever they are.
 
+Published data sets are in `data/NAME`, where they are verified whenever they are read. Custom images are read from the
+folder that the settings name; DVC tracks a copy of them in `data/custom`, which its stages read.
+"""
+
+import os
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.data import images
-from pipeline.data.images import ImageFiles
+from pipeline.data.images import ImageFiles, read
+from pipeline.errors import UserError
 from pipeline.params import Data
 from pipeline.stages.download import sources
 from pipeline.tracking.process import exclusive
+from pipeline.tracking.store import root
 
 
 def folder_of(data: Data) -> Path:
@@ -15,23 +21,51 @@ def folder_of(data: Data) -> Path:
     return paths.DATA / data.dataset
 
 
-def read_images(data: Data) -> ImageFiles:
-    """Read and verify the images that stage `download` has fetched.
+def directory_of(data: Data) -> Path | None:
+    """Return `data.directory`; a relative one counts from the project, in DVC's temporary copies too."""
+    return root() / Path(data.directory).expanduser() if data.directory else None
+
+
+def load_images(data: Data) -> ImageFiles:
+    """Read and verify the images that the settings name; nothing is fetched.
 
     Raises:
-        UserError: They are missing, damaged or not the data set's.
+        UserError: They are missing or damaged, or `data/custom` holds other images than `data.directory`.
     """
-    return images.read(data.dataset, folder_of(data))
+    directory = directory_of(data)
+    if data.dataset != "custom" or directory is None:
+        return read(data.dataset, folder_of(data))
+    if "DVC_STAGE" not in os.environ:
+        return sources.read_directory(data.dataset, directory)
+    images = read(data.dataset, folder_of(data))
+    if directory.is_dir() and sources.read_directory(data.dataset, directory).digest != images.digest:
+        raise UserError(
+            f"{folder_of(data)}: holds other images than data.directory = {data.directory}; DVC does not watch folders "
+            "outside its own: run `dvc repro --force --single-item download`, then `dvc repro`"
+        )
+    return images
 
 
-def fetch_images(data: Data, folder: Path) -> ImageFiles:
-    """Make `folder` hold the images, and say where they came from.
+def fetch_images(data: Data) -> ImageFiles:
+    """Make `data/NAME` hold the images, and say where they came from.
 
     Raises:
         UserError: No source has them, or the folder cannot be written.
         TimeoutError: Another process is still fetching them.
     """
+    folder = folder_of(data)
     with exclusive(folder, 600, f"{folder}: another process is still fetching it"):
-        files, source = sources.fetch(data.dataset, Path(data.directory) if data.directory else None, folder)
+        images, source = sources.fetch(data.dataset, directory_of(data), folder)
     print(f"{data.dataset}: {source}")
-    return files
+    return images
+
+
+def load_or_fetch_images(data: Data) -> ImageFiles:
+    """Read and verify the images that the settings name; a published data set that is missing is fetched.
+
+    Raises:
+        UserError: As `load_images` and `fetch_images` do.
+    """
+    if data.dataset == "custom" or folder_of(data).is_dir():
+        return load_images(data)
+    return fetch_images(data)

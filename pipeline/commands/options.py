@@ -17,6 +17,11 @@ def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def flag(name: str, help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag that may have a value: `mlflow run -P dry-run=true` appends `--dry-run true`."""
+    return click.option(name, is_flag=False, flag_value="true", default="false", type=bool, metavar="", help=help)
+
+
 def _overrides(_: click.Context, __: click.Parameter, tokens: tuple[str, ...]) -> dict[str, str]:
     """Read `--train.lr 0.01 --epochs=2` as names and values."""
     overrides: dict[str, str] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline import paths
-from pipeline.commands.images import fetch_images, folder_of
+from pipeline.commands.images import fetch_images, load_images
 from pipeline.commands.options import OVERRIDES, with_overrides
 from pipeline.commands.train import train_in_run
 from pipeline.errors import UserError
@@ -26,9 +26,7 @@ def run(batchnorm: str, overrides: dict[str, str]) -> None:
     if batchnorm.lower() not in ("true", "false"):
         raise UserError(f"batchnorm = {batchnorm}: should be true or false")
     params = load(paths.PARAMS, overrides)
+    variant: Variant = "batchnorm" if batchnorm.lower() == "true" else "plain"
+    images = load_images(params.data) if params.data.dataset == "custom" else fetch_images(params.data)
     with tempfile.TemporaryDirectory() as scratch:
-        # Custom images may be others than those that DVC holds.
-        folder = Path(scratch) / "images" if params.data.dataset == "custom" else folder_of(params.data)
-        images = fetch_images(params.data, folder)
-        variant: Variant = "batchnorm" if batchnorm.lower() == "true" else "plain"
         train_in_run(params, variant, images, Path(scratch) / "training")

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from pipeline import paths
-from pipeline.commands.images import fetch_images, folder_of, read_images
-from pipeline.commands.options import OVERRIDES, with_overrides
+from pipeline.commands.images import load_or_fetch_images
+from pipeline.commands.options import OVERRIDES, flag, with_overrides
 from pipeline.errors import UserError
 from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Train, load
@@ -22,6 +22,7 @@ from pipeline.tracking import outbox, store
 from pipeline.tracking.process import exclusive
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+BETWEEN_KEYS = re.compile(r"\s+(?=[^\s=\[\](),]+=)")  # lists and ranges may have spaces
 
 
 @click.command(context_settings=OVERRIDES)
@@ -35,8 +36,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 )
 @click.option("--name", help="The sweep's name in MLflow and below sweeps/; by default made from its grid.")
 @click.option("--ray", metavar="ADDRESS", help="Train on a Ray cluster: auto, ray://HOST:PORT, HOST:PORT or local.")
-@click.option("--dry-run", is_flag=True, help="Print the plan with an estimate of its seconds, and do nothing.")
-@click.option("--yes", is_flag=True, help="Go ahead with more than 10,000 trainings.")
+@flag("--dry-run", "Print the plan with an estimate of its seconds, and do nothing.")
+@flag("--yes", "Go ahead with more than 10,000 trainings.")
 @with_overrides
 def sweep(
     grid_texts: tuple[str, ...],
@@ -61,7 +62,7 @@ def sweep(
     settings = study.read(study_folder) if study_folder else None
     if settings:
         name, overrides = name or settings.name, {**settings.overrides, **overrides}
-    given = [*grid_texts, *(grids or "").split()]
+    given = [*grid_texts, *BETWEEN_KEYS.split((grids or "").strip())] if grids else [*grid_texts]
     spans = [grid.read([*texts, *given]) for texts in (settings.grids if settings else [()])]
     folder = paths.SWEEPS / (name or grid.name(spans[0], overrides))
     results = study_folder / "results" if study_folder else folder
@@ -73,10 +74,7 @@ def sweep(
     if trainings > grid.LARGE and not yes:
         raise UserError(f"the grid has {trainings} trainings, more than {grid.LARGE}; give --yes if it is meant")
     points = grid.points(paths.PARAMS, overrides, *spans)
-    if folder_of(params.data).is_dir():
-        images = read_images(params.data)
-    else:
-        images = fetch_images(params.data, folder_of(params.data))
+    images = load_or_fetch_images(params.data)
     split = load_split(params, points, images, device=None if ray is None else "cpu")
     tasks = plan(points, images, folder, settings.probe if settings else None)
     left = {task.digest: task for task in tasks if task.load_outcome() is None}  # some populations may be equal
@@ -94,7 +92,7 @@ def sweep(
             store.connect()
             outbox.send()
             stack.enter_context(exclusive(folder, 15, f"{folder.name}: this sweep is under way in another process"))
-            recorder = Recorder(folder.name)
+            recorder = Recorder(folder.name, images)
             outcomes = {}
             for task, outcome in train_tasks(tasks, split, train):
                 outcomes[task.digest] = outcome

@@ -5,7 +5,7 @@ import functools
 import click
 
 from pipeline import paths
-from pipeline.commands.images import folder_of, read_images
+from pipeline.commands.images import folder_of, load_images
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, load
 from pipeline.records.stages import DownloadRecord, EvaluateRecord, TrainRecord
@@ -23,7 +23,7 @@ def track() -> None:
         *(TrainRecord(params, paths.RUNS / variant, variant) for variant in VARIANTS),
         EvaluateRecord(params, paths.RESULTS),
     ]
-    read_once = functools.cache(read_images)
+    read_once = functools.cache(load_images)
     for record in records:
         if not record.is_complete():
             raise UserError(f"{record.stage}: its outputs are missing; run `dvc repro`")

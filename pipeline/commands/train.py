@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pipeline import paths
-from pipeline.commands.images import read_images
+from pipeline.commands.images import load_images
 from pipeline.commands.options import OVERRIDES, with_overrides
 from pipeline.data.images import ImageFiles
 from pipeline.files import write_folder
@@ -29,7 +29,7 @@ def train(variant: Variant, overrides: dict[str, str]) -> None:
     python -m pipeline train plain --lr 0.01 --seeds 0,1
     """
     params = load(paths.PARAMS, overrides)
-    train_in_run(params, variant, read_images(params.data), paths.RUNS / variant)
+    train_in_run(params, variant, load_images(params.data), paths.RUNS / variant)
 
 
 def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: Path) -> None:

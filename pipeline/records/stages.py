@@ -18,7 +18,7 @@ from pipeline.data.images import ImageFiles
 from pipeline.network import activations
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.records import pyfunc, saved_view
-from pipeline.records.curves import curves, mean_or_member, training_params
+from pipeline.records.common import curves, log_images, mean_or_member, training_params
 from pipeline.tracking.runs import Points, Run
 from pipeline.tracking.store import OUTPUTS_TAG
 from pipeline.training import history
@@ -81,8 +81,7 @@ class StageRecord(ABC):
 
     def finish(self, run: Run, images: ImageFiles, seconds: float | None = None) -> None:
         """Log the images, what the stage has left and, unless DVC has restored it, how long its work took."""
-        run.set_tags({"digest.data": images.digest})
-        run.log_input(self.params.data.dataset, images.digest, self.purpose, json.dumps(images.counts))
+        log_images(run, self.params.data.dataset, images, self.purpose)
         self.log_outputs(run, images)
         if seconds is not None:
             run.log_metrics({"seconds": [(0, seconds)]})

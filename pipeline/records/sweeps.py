@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
-from pipeline.records.curves import curves, mean_or_member, training_params
+from pipeline.records.common import curves, log_images, mean_or_member, training_params
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
@@ -26,8 +27,9 @@ PAUSE = 60.0  # seconds before a sweep asks again for a store that was out of re
 class Recorder:
     """Records the points of a sweep as they come or, while the store is out of reach, later."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, images: ImageFiles) -> None:
         self._name = name
+        self._images = images
         self._waiting: list[tuple[Task, Outcome]] = []
         self._pause_until = 0.0
 
@@ -59,11 +61,11 @@ class Recorder:
 
     def _flush(self) -> None:
         while self._waiting:
-            log_point(self._name, *self._waiting[0])
+            log_point(self._name, self._images, *self._waiting[0])
             self._waiting.pop(0)
 
 
-def log_point(name: str, task: Task, outcome: Outcome) -> None:
+def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> None:
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
     at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
     digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
@@ -74,6 +76,7 @@ def log_point(name: str, task: Task, outcome: Outcome) -> None:
     tags = {"stage": "sweep", "sweep": name, "variant": variant}
     with start_run(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
         run.log_params(given)
+        log_images(run, params.data.dataset, images, "training")
         run.log_metrics(curves(outcome) | _watched(task, outcome))
         run.log_metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
         for at, seed in enumerate(params.train.seeds):

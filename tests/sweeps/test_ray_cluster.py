@@ -225,11 +225,11 @@ def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]]
     def plan(count: int, act: Callable[[], None]) -> None:
         logged = []
 
-        def counted(name: str, task: Any, outcome: Any) -> None:
+        def counted(name: str, images: Any, task: Any, outcome: Any) -> None:
             logged.append(task.digest)
             if len(logged) == count:
                 act()
-            log(name, task, outcome)
+            log(name, images, task, outcome)
 
         monkeypatch.setattr(sweep_records, "log_point", counted)
 

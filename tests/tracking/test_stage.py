@@ -61,7 +61,9 @@ def content(client: mlflow.MlflowClient, run_id: str) -> dict[str, object]:
     run = client.get_run(run_id)
     children = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'")
     artifacts = Path(str(run.info.artifact_uri))
-    files = {path.name.split("+")[0]: path.read_bytes() for path in artifacts.rglob("*") if path.is_file()}
+    files = {
+        path.name.split("+")[0] + path.suffix: path.read_bytes() for path in artifacts.rglob("*") if path.is_file()
+    }
     return {
         "params": run.data.params,
         "metrics": [

@@ -59,6 +59,18 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
     raise UserError("; ".join((f"no source has the images of {dataset}", *answers, advice)))
 
 
+def read_directory(dataset: str, directory: Path) -> ImageFiles:
+    """Read and verify the four files of `dataset` in a folder, each plain or .gz.
+
+    Raises:
+        UserError: One is missing, damaged or not the data set's.
+    """
+    try:
+        return parse(dataset, _from_directory(directory))
+    except UserError as error:
+        raise UserError(f"directory {directory}: {error}") from None
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -1,10 +1,12 @@
-"""What the runs of stages and sweeps have in common: the parameters of a training, and its curves as metrics."""
+"""What the runs of stages and sweeps have in common: the parameters of a training, its images and its curves."""
 
+import json
 from typing import Any
 
+from pipeline.data.images import ImageFiles
 from pipeline.params import Params, Variant
 from pipeline.sweeps.outcome import Outcome
-from pipeline.tracking.runs import Points
+from pipeline.tracking.runs import Points, Run
 from pipeline.training.history import Floats, History
 
 
@@ -12,6 +14,12 @@ def training_params(params: Params, variant: Variant) -> dict[str, Any]:
     """Return what a training depends on, by dotted name, and its variant."""
     sections = {name: value for name, value in params.flat().items() if not name.startswith("evaluate.")}
     return {**sections, "variant": variant}
+
+
+def log_images(run: Run, dataset: str, images: ImageFiles, purpose: str) -> None:
+    """Log the data set as MLflow's input, and the digest of its files as a tag."""
+    run.set_tags({"digest.data": images.digest})
+    run.log_input(dataset, images.digest, purpose, json.dumps(images.counts))
 
 
 def curves(trained: History | Outcome, member: int | None = None) -> dict[str, Points]:
