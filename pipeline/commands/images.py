@@ -22,8 +22,17 @@ def folder_of(data: Data) -> Path:
 
 
 def directory_of(data: Data) -> Path | None:
-    """Return `data.directory`; a relative one counts from the project, in DVC's temporary copies too."""
-    return root() / Path(data.directory).expanduser() if data.directory else None
+    """Return `data.directory`; a relative one counts from the project, in DVC's temporary copies too.
+
+    Raises:
+        UserError: It begins with `~` and the name of nobody.
+    """
+    if data.directory is None:
+        return None
+    try:
+        return root() / Path(data.directory).expanduser()
+    except RuntimeError:
+        raise UserError(f"data.directory = {data.directory}: no such user") from None
 
 
 def load_images(data: Data) -> ImageFiles:
