@@ -13,9 +13,9 @@ from pipeline import paths
 from pipeline.analysis.tables import format_number, markdown_table
 from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
 from pipeline.errors import UserError
-from pipeline.network.device import memory
+from pipeline.network.device import device_memory
 from pipeline.params import VARIANTS, Params, load
-from pipeline.training.loop import _Training
+from pipeline.training.part import PartTraining
 from pipeline.training.population import Population
 
 MEMBERS = (1, 4, 16, 64, 256, 1024, 4096)
@@ -49,7 +49,7 @@ def measure(progress: Progress) -> str:
     for variant in VARIANTS:
         for members in MEMBERS:
             whole = Population(variant, params.model, params.train, tuple(range(members)))
-            part = next(whole.parts(memory(device)))
+            part = next(whole.parts(device_memory(device)))
             rate = len(part.seeds) / epoch_seconds(part, examples)
             rows.append(
                 [variant, str(members), str(len(part.seeds)), format_number(rate, 0), format_number(rate * floor, 2)]
@@ -68,7 +68,7 @@ def measure(progress: Progress) -> str:
 
 def epoch_seconds(population: Population, examples: Examples) -> float:
     """Return the seconds of one epoch of all members, without measuring in between."""
-    training = _Training(population, examples, lambda _: {}, None)
+    training = PartTraining(population, examples)
     training.run_epoch()
     return _seconds(training.run_epoch, REPEATS, examples.images.device)
 

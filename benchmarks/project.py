@@ -15,10 +15,9 @@ from torch import Tensor
 from benchmarks.settings import LARGE_BATCH, read_images
 from pipeline import paths
 from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
-from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
 from pipeline.records import sweeps as sweep_records
-from pipeline.sweeps.grid import points
+from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import plan
 from pipeline.training.loop import fit
@@ -37,10 +36,10 @@ def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
     settings = params.train.model_copy(update={"batch_size": batch, "epochs": count})
     population = Population(variant, params.model, settings, settings.seeds)
     few = Examples(examples.images[: 2 * batch], examples.labels[: 2 * batch])
-    fit(population, few, _nothing)  # what happens once in a process
+    fit(population, few)  # what happens once in a process
     while True:
         start = time.perf_counter()
-        fit(population, examples, _nothing)
+        fit(population, examples)
         yield (time.perf_counter() - start) / (len(settings.seeds) * count)
 
 
@@ -86,7 +85,7 @@ def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
     outcome = Outcome(per_epoch, measured, measured, measured[:, 0], measured[:, 0], np.zeros(seeds))
     with tempfile.TemporaryDirectory() as name:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
-        tasks = plan(points(paths.PARAMS, {}, grid), read_images(), Path(name))
+        tasks = plan(list_points(paths.PARAMS, {}, grid), read_images(), Path(name))
         sweep_records.log_point("benchmark", tasks[0], outcome)  # which makes the store
         for task in tasks[1:]:
             start = time.perf_counter()
@@ -105,7 +104,3 @@ def _multiply(batches: list[list[_Layer]]) -> None:
 
 def _images() -> Examples:
     return split(read_images(), 0, torch.device("cpu")).train
-
-
-def _nothing(_: Perceptron) -> dict[str, Tensor]:
-    return {}

@@ -22,10 +22,12 @@ from pipeline import paths
 from pipeline.analysis.tables import format_number, markdown_table
 from pipeline.data.dataset import Split, split
 from pipeline.data.images import ImageFiles
-from pipeline.network.device import prepare
+from pipeline.network.device import configure_device
 from pipeline.params import VARIANTS, load
-from pipeline.sweeps import grid, ray_cluster
+from pipeline.sweeps import ray_cluster
+from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.plan import Task, plan
+from pipeline.sweeps.ray_worker import Arrays, split_to_arrays
 from pipeline.sweeps.run import train_locally
 
 POINTS = 2  # of the grid for every worker, two populations each
@@ -105,14 +107,12 @@ def measure(progress: Progress) -> Measured:
     """Measure one local sweep, and one with 1, 2, 4 … workers up to the cores of this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     images = read_images()
-    examples = split(images, 0, prepare("cpu", 1))
+    examples = split(images, 0, configure_device("cpu", 1))
     with tempfile.TemporaryDirectory() as folder:
-        list(
-            train_locally(_tasks(1, images, Path(folder) / "warm")[:1], examples, _ignore)
-        )  # what happens once in a process
+        list(train_locally(_tasks(1, images, Path(folder) / "warm")[:1], examples))  # initialises the process
         tasks = _tasks(1, images, Path(folder))  # from the beginning, where no checkpoint is kept
         begun = time.perf_counter()
-        list(train_locally(tasks, examples, _ignore))
+        list(train_locally(tasks, examples))
         alone = sum(task.epochs() for task in tasks) / (time.perf_counter() - begun)
         progress(f"in this process: {alone:.1f} model-epochs per second")
         rates = {}
@@ -124,7 +124,7 @@ def measure(progress: Progress) -> Measured:
         points = project.logging(load(paths.PARAMS), VARIANTS[0], 0)
         log = statistics.median(next(points) for _ in range(5))
         progress(f"logging: {log:.2f} s per point")
-    size = sum(array.nbytes for part in ray_cluster._arrays(examples)[:2] for array in part)
+    size = sum(array.nbytes for part in split_to_arrays(examples)[:2] for array in part)
     return Measured(alone, rates, tasks[0].epochs(), size, put, fetch, log)
 
 
@@ -192,7 +192,7 @@ def _projections(measured: Measured) -> list[str]:
 
 def _tasks(workers: int, images: ImageFiles, folder: Path) -> list[Task]:
     rates = [f"{rate:.6g}" for rate in np.linspace(0.05, 0.15, POINTS * workers)]
-    points = grid.points(paths.PARAMS, {"device": "cpu", "threads": "1"}, {"train.lr": rates})
+    points = list_points(paths.PARAMS, {"device": "cpu", "threads": "1"}, {"train.lr": rates})
     return plan(points, images, folder)
 
 
@@ -200,9 +200,9 @@ def _rate(workers: int, tasks: Sequence[Task], split: Split) -> float:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, **NODE})
     try:
         with ray_cluster.connect(cluster.address, tasks[0].population.train) as connected:
-            list(connected.train(tasks[: len(VARIANTS) * workers], split, _ignore))
+            list(connected.train(tasks[: len(VARIANTS) * workers], split))
             begun = time.perf_counter()
-            list(connected.train(tasks, split, _ignore))
+            list(connected.train(tasks, split))
             return sum(task.epochs() for task in tasks) / (time.perf_counter() - begun)
     finally:
         cluster.shutdown()
@@ -216,7 +216,7 @@ def _broadcast(split: Split) -> tuple[float, float]:
         fetch = ray.remote(_fetch)
         ray.get(fetch.remote([]))  # the worker starts
         begun = time.perf_counter()
-        arrays = ray.put(ray_cluster._arrays(split))
+        arrays = ray.put(split_to_arrays(split))
         put = time.perf_counter() - begun
         return put, ray.get(fetch.remote([arrays]))
     finally:
@@ -224,11 +224,7 @@ def _broadcast(split: Split) -> tuple[float, float]:
         cluster.shutdown()
 
 
-def _fetch(references: list["ray.ObjectRef[ray_cluster.Arrays]"]) -> float:
+def _fetch(references: list["ray.ObjectRef[Arrays]"]) -> float:
     begun = time.perf_counter()
     ray.get(references)
     return time.perf_counter() - begun
-
-
-def _ignore(_: int) -> None:
-    """Show no progress."""

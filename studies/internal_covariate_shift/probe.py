@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import Split
 from pipeline.network.perceptron import Perceptron
-from pipeline.training.loop import Measure
+from pipeline.training.measure import Measure
 from pipeline.training.population import Population
 
 PERCENTILES = (0.15, 0.5, 0.85)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import Split
 from pipeline.network.perceptron import Perceptron
-from pipeline.training.loop import Measure
+from pipeline.training.measure import Measure
 from pipeline.training.population import Population
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.metrics import member_losses
 from pipeline.network.perceptron import Perceptron
-from pipeline.training.loop import Measure
+from pipeline.training.measure import Measure
 from pipeline.training.population import Population
 
 FACTORS = (0.5, 1.0, 2.0, 4.0)  # step lengths over the learning rate: the range of the paper's figure 4

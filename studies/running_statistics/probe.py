@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import Perceptron
-from pipeline.training.loop import Measure
+from pipeline.training.measure import Measure
 from pipeline.training.population import Population
 
 IMAGES = 10_000  # training images for the recomputed statistics
@@ -29,7 +29,7 @@ def probe(population: Population, split: Split) -> Measure:
         with network.batch_statistics():
             by_batch = _accuracy(network, split.validation, size)
         lags = _lags(network, recomputed := statistics(network, batches))
-        with network.statistics_kept():
+        with network.restored_statistics():
             for buffer, value in zip(network.norms.buffers(), recomputed, strict=True):
                 buffer.copy_(value)
             by_recomputed = _accuracy(network, split.validation, size)
