@@ -1,4 +1,4 @@
-"""This project's training loop, and the matrix products that no implementation can leave out."""
+"""This project's training loop, and the matrix products that no implementation can avoid."""
 
 import os
 import tempfile
@@ -23,20 +23,21 @@ from pipeline.sweeps.plan import plan
 from pipeline.training.loop import fit
 from pipeline.training.population import Population
 
-EPOCHS_OF_PRODUCTS = 5  # in one measurement: one epoch alone is too short
+EPOCHS_OF_PRODUCTS = 5  # in one measurement: a single epoch is too short to be timed
 
 
 def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
-    """Seconds per epoch and network of whole trainings of all seeds, without measuring in between.
+    """Yield the seconds per epoch and network of trainings of all seeds, without measurements.
 
-    All epochs at the lab's batch size, since plain networks saturate in the later ones; one at smaller batches.
+    At the lab's batch size a training has all epochs, because plain networks saturate in the later ones; at smaller
+    batches it has one.
     """
     examples = _images()
     count = params.train.epochs if batch == LARGE_BATCH else 1
     settings = params.train.model_copy(update={"batch_size": batch, "epochs": count})
     population = Population(variant, params.model, settings, settings.seeds)
     few = Examples(examples.images[: 2 * batch], examples.labels[: 2 * batch])
-    fit(population, few)  # what happens once in a process
+    fit(population, few)  # initialises the process
     while True:
         start = time.perf_counter()
         fit(population, examples)
@@ -45,7 +46,7 @@ def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
 
 @dataclass(frozen=True)
 class _Layer:
-    """What the products of a layer multiply, for one batch of images."""
+    """The factors of a layer's products, for one batch of images."""
 
     inputs: Tensor
     weight: Tensor
@@ -53,9 +54,9 @@ class _Layer:
 
 
 def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
-    """Seconds per epoch of one network's products: forward, weight gradients, and input gradients after layer 1.
+    """Yield the seconds per epoch of one network's products: forward, and backward for weights and hidden inputs.
 
-    The same for both variants: Batch Normalization multiplies no matrices.
+    They are the same for both variants, because Batch Normalization multiplies no matrices.
     """
     images = _images().images
     widths = [PIXELS, *params.model.hidden, CLASSES]
@@ -78,7 +79,7 @@ def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
 
 
 def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
-    """Seconds of recording one point of a sweep, every seed, in an embedded store of its own."""
+    """Yield the seconds in which one point of a sweep, with every seed, is recorded in a temporary embedded store."""
     grid = {"train.lr": [str(0.001 + at / 1e6) for at in range(1000)]}
     seeds, epochs = len(params.train.seeds), params.train.epochs
     per_epoch, measured = np.random.rand(seeds, epochs), np.random.rand(seeds, epochs + 1)
@@ -86,7 +87,7 @@ def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
     with tempfile.TemporaryDirectory() as name:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
         tasks = plan(list_points(paths.PARAMS, {}, grid), read_images(), Path(name))
-        sweep_records.log_point("benchmark", tasks[0], outcome)  # which makes the store
+        sweep_records.log_point("benchmark", tasks[0], outcome)  # creates the store
         for task in tasks[1:]:
             start = time.perf_counter()
             sweep_records.log_point("benchmark", task, outcome)
