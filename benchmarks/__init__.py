@@ -1,4 +1,4 @@
-"""How fast and how large this project is, against the lab as written and against what the hardware allows.
+"""The speed and memory of this project, compared with the lab as written and with the limits of the hardware.
 
-Every measurement runs in a process of its own (`worker`), so that none inherits another's settings or memory.
+Every measurement runs in a separate process (`worker`), so that none inherits the settings or memory of another.
 """

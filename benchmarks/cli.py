@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from benchmarks import machine, report, rounds, whole
+from benchmarks import machine, report, rounds, scale_report, whole
 from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SCALE_REPORT, SMALL_BATCH, STUDY, check_images
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
@@ -60,9 +60,9 @@ def scale() -> None:
 
     Prints a report in Markdown and writes it to results/scale.md.
     """
-    from benchmarks import scale as measurements  # imports Ray
+    from benchmarks.scale import measure_scale  # imports Ray
 
-    text = measurements.markdown(machine.describe(), measurements.measure(_progress))
+    text = scale_report.markdown(machine.describe(), measure_scale(_progress))
     write_atomic(SCALE_REPORT, text)
     click.echo(text, nl=False)
 
@@ -70,9 +70,9 @@ def scale() -> None:
 @main.command()
 def gpu() -> None:
     """Measure model-epochs per second on CUDA against members, 1 to 4096; prints a table in Markdown."""
-    from benchmarks import gpu as measurements
+    from benchmarks.gpu import measure_gpu  # imports PyTorch
 
-    click.echo(measurements.measure(_progress), nl=False)
+    click.echo(measure_gpu(_progress), nl=False)
 
 
 def _measure(count: int, quick: bool) -> str:
@@ -86,7 +86,7 @@ def _measure(count: int, quick: bool) -> str:
         return report.markdown(machine.describe(), comparisons, None)
     with whole.copy(paths) as folder:
         memory = {}
-        for stage in whole.STAGES:  # which also makes the MLflow store, before the clock runs
+        for stage in whole.STAGES:  # which also creates the MLflow store, before anything is timed
             name = " ".join(stage)
             memory[name] = whole.peak_memory(folder, stage)
             _progress(f"{name}: {memory[name] / 1e9:.2f} GB")

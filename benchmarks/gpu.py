@@ -1,4 +1,4 @@
-"""Training on CUDA: model-epochs per second against members, and how far that is from what the device could do."""
+"""Training on CUDA: model-epochs per second by number of members, compared with the limits of the device."""
 
 import time
 from collections.abc import Callable
@@ -13,30 +13,35 @@ from pipeline import paths
 from pipeline.analysis.tables import format_number, markdown_table
 from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
 from pipeline.errors import UserError
-from pipeline.network.device import memory
+from pipeline.network.device import device_memory
 from pipeline.params import VARIANTS, Params, load
-from pipeline.training.loop import _Training
+from pipeline.training.part import PartTraining
 from pipeline.training.population import Population
 
 MEMBERS = (1, 4, 16, 64, 256, 1024, 4096)
-REPEATS = 3  # epochs measured, after one that is not
+REPEATS = 3  # epochs measured, after one to warm up
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a device does at best: float32 operations and bytes per second, both measured."""
+    """The measured limits of a device.
+
+    Attributes:
+        operations: Float32 operations per second, in a large matrix product.
+        bytes: Bytes read and written per second, in a large copy.
+    """
 
     operations: float
     bytes: float
 
 
-def measure(progress: Progress) -> str:
-    """Measure every variant with ever more members, and return the table.
+def measure_gpu(progress: Progress) -> str:
+    """Measure both variants with 1 to 4096 members, and return the table as Markdown.
 
     Raises:
-        UserError: there is no CUDA device.
+        UserError: There is no CUDA device.
     """
     if not torch.cuda.is_available():
         raise UserError("PyTorch finds no CUDA device here, so there is nothing to measure")
@@ -49,7 +54,7 @@ def measure(progress: Progress) -> str:
     for variant in VARIANTS:
         for members in MEMBERS:
             whole = Population(variant, params.model, params.train, tuple(range(members)))
-            part = next(whole.parts(memory(device)))
+            part = next(whole.parts(device_memory(device)))
             rate = len(part.seeds) / epoch_seconds(part, examples)
             rows.append(
                 [variant, str(members), str(len(part.seeds)), format_number(rate, 0), format_number(rate * floor, 2)]
@@ -67,21 +72,25 @@ def measure(progress: Progress) -> str:
 
 
 def epoch_seconds(population: Population, examples: Examples) -> float:
-    """Return the seconds of one epoch of all members, without measuring in between."""
-    training = _Training(population, examples, lambda _: {}, None)
+    """Return the seconds that all members together take for an epoch, without measurements."""
+    training = PartTraining(population, examples)
     training.run_epoch()
     return _seconds(training.run_epoch, REPEATS, examples.images.device)
 
 
 def operations(params: Params, images: int) -> float:
-    """Floating-point operations of one network's matrix products in an epoch: forward, and two backward."""
+    """Return the floating-point operations of the matrix products of one network in an epoch.
+
+    Each layer has one product forward and two backward, for the gradients of its weights and of its inputs; the first
+    layer does not need the latter.
+    """
     widths = [PIXELS, *params.model.hidden, CLASSES]
     products = [inputs * outputs for inputs, outputs in pairwise(widths)]
-    return 2 * images * (3 * sum(products) - products[0])  # nobody needs the images' gradients
+    return 2 * images * (3 * sum(products) - products[0])
 
 
 def traffic(params: Params, images: int) -> float:
-    """Bytes that one network's epoch moves at least.
+    """Return the least number of bytes that one network moves in an epoch.
 
     Images are gathered (read and written), then read forward and backward; a hidden layer's pre-activations and
     activations are written once, read once forward and once backward; at every step the weights are read forward and
@@ -94,24 +103,25 @@ def traffic(params: Params, images: int) -> float:
 
 
 def speed(device: torch.device, size: int = 8192) -> Speed:
-    """Measure a product of two square matrices, and a copy of one of them four times over."""
-    one, other = (torch.rand(size, size, device=device) for _ in range(2))
-    long = torch.rand(4 * size, size, device=device)
-    copy = torch.empty_like(long)
-    product: Tensor = torch.empty_like(one)
-    multiplied = _seconds(lambda: torch.mm(one, other, out=product), 10, device)
-    copied = _seconds(lambda: copy.copy_(long), 10, device)
-    return Speed(2 * size**3 / multiplied, 2 * long.nbytes / copied)
+    """Measure the product of two square matrices of `size` rows, and the copy of a matrix of four times their size."""
+    left, right = (torch.rand(size, size, device=device) for _ in range(2))
+    source = torch.rand(4 * size, size, device=device)
+    copy = torch.empty_like(source)
+    product: Tensor = torch.empty_like(left)
+    multiplied = _seconds(lambda: torch.mm(left, right, out=product), 10, device)
+    copied = _seconds(lambda: copy.copy_(source), 10, device)
+    return Speed(2 * size**3 / multiplied, 2 * source.nbytes / copied)
 
 
-def _seconds(act: Callable[[], object], times: int, device: torch.device) -> float:
-    act()
+def _seconds(work: Callable[[], object], times: int, device: torch.device) -> float:
+    """Return the mean seconds of a call, after one call to warm up."""
+    work()
     _wait(device)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(times):
-        act()
+        work()
     _wait(device)
-    return (time.perf_counter() - begun) / times
+    return (time.perf_counter() - start) / times
 
 
 def _wait(device: torch.device) -> None:

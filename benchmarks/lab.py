@@ -21,7 +21,7 @@ Images = Dataset[tuple[Tensor, int]]
 
 
 def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
-    """Seconds of every epoch of training; after the last epoch a new network begins."""
+    """Yield the seconds of every epoch of training; after the last epoch, start with a new network."""
     loader = DataLoader(_images(train=True), batch_size=batch, shuffle=True)
     while True:
         net = network(params, variant)
@@ -33,7 +33,7 @@ def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
 
 
 def with_validation(params: Params, variant: Variant, batch: int) -> Iterator[float]:
-    """Seconds of every whole training, with the accuracy on the test images after each epoch."""
+    """Yield the seconds of every whole training, which includes the accuracy on the test images after each epoch."""
     loader = DataLoader(_images(train=True), batch_size=batch, shuffle=True)
     validation = DataLoader(_images(train=False), batch_size=params.train.validation_batch_size)
     while True:
@@ -47,7 +47,7 @@ def with_validation(params: Params, variant: Variant, batch: int) -> Iterator[fl
 
 
 def network(params: Params, variant: Variant) -> nn.Sequential:
-    """The lab's perceptron: Batch Normalization, if any, after the sigmoid."""
+    """Build the lab's perceptron: Batch Normalization, if any, follows the sigmoid."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([PIXELS, *params.model.hidden]):
         layers += [nn.Linear(inputs, outputs), nn.Sigmoid()]
@@ -77,7 +77,7 @@ def _accuracy(net: nn.Sequential, loader: DataLoader[tuple[Tensor, int]]) -> flo
 
 
 def _images(train: bool) -> Images:
-    """The images by way of torchvision, which reads them into memory from a folder of its own layout."""
+    """Load the images with torchvision, which reads them into memory from folders of its own layout."""
     source = check_images()
     with tempfile.TemporaryDirectory() as root:
         raw = Path(root) / "MNIST" / "raw"

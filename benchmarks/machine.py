@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, in one line."""
+"""The machine that runs a benchmark."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import psutil
 
 
 def describe() -> str:
-    """Processor, cores, memory, and the versions that matter."""
+    """Return the processor, cores, memory and relevant versions in one line."""
     memory = psutil.virtual_memory().total / 1e9
     return (
         f"{_processor()}, {cores()} cores, {memory:.0f} GB of memory, {platform.system()}, "
@@ -18,7 +18,7 @@ def describe() -> str:
 
 
 def _processor() -> str:
-    """The processor's name; Linux alone keeps it where `platform` does not look."""
+    """Return the processor's name, which on Linux `platform` does not know."""
     details = Path("/proc/cpuinfo")
     if details.is_file():
         for line in details.read_text(encoding="utf-8").splitlines():
@@ -29,5 +29,5 @@ def _processor() -> str:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""This project's training loop, and the matrix products that no implementation can leave out."""
+"""This project's training loop, and the matrix products that no implementation can avoid."""
 
 import os
 import tempfile
@@ -15,38 +15,38 @@ from torch import Tensor
 from benchmarks.settings import LARGE_BATCH, read_images
 from pipeline import paths
 from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
-from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
 from pipeline.records import sweeps as sweep_records
-from pipeline.sweeps.grid import points
+from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import plan
 from pipeline.training.loop import fit
 from pipeline.training.population import Population
 
-EPOCHS_OF_PRODUCTS = 5  # in one measurement: one epoch alone is too short
+EPOCHS_OF_PRODUCTS = 5  # in one measurement: a single epoch is too short to be timed
 
 
 def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
-    """Seconds per epoch and network of whole trainings of all seeds, without measuring in between.
+    """Yield the seconds per epoch and network of trainings of all seeds, without measurements.
 
-    All epochs at the lab's batch size, since plain networks saturate in the later ones; one at smaller batches.
+    At the lab's batch size a training has all epochs, because plain networks saturate in the later ones; at smaller
+    batches it has one.
     """
     examples = _images()
     count = params.train.epochs if batch == LARGE_BATCH else 1
     settings = params.train.model_copy(update={"batch_size": batch, "epochs": count})
     population = Population(variant, params.model, settings, settings.seeds)
     few = Examples(examples.images[: 2 * batch], examples.labels[: 2 * batch])
-    fit(population, few, _nothing)  # what happens once in a process
+    fit(population, few)  # initialises the process
     while True:
         start = time.perf_counter()
-        fit(population, examples, _nothing)
+        fit(population, examples)
         yield (time.perf_counter() - start) / (len(settings.seeds) * count)
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """What the products of a layer multiply, for one batch of images."""
+    """The factors of a layer's products, for one batch of images."""
 
     inputs: Tensor
     weight: Tensor
@@ -54,9 +54,9 @@ class _Layer:
 
 
 def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
-    """Seconds per epoch of one network's products: forward, weight gradients, and input gradients after layer 1.
+    """Yield the seconds per epoch of one network's products: forward, and backward for weights and hidden inputs.
 
-    The same for both variants: Batch Normalization multiplies no matrices.
+    They are the same for both variants, because Batch Normalization multiplies no matrices.
     """
     images = _images().images
     widths = [PIXELS, *params.model.hidden, CLASSES]
@@ -79,7 +79,7 @@ def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
 
 
 def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
-    """Seconds of recording one point of a sweep, every seed, in an embedded store of its own."""
+    """Yield the seconds in which one point of a sweep, with every seed, is recorded in a temporary embedded store."""
     grid = {"train.lr": [str(0.001 + at / 1e6) for at in range(1000)]}
     seeds, epochs = len(params.train.seeds), params.train.epochs
     per_epoch, measured = np.random.rand(seeds, epochs), np.random.rand(seeds, epochs + 1)
@@ -87,8 +87,8 @@ def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
     with tempfile.TemporaryDirectory() as name:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
         images = read_images()
-        tasks = plan(points(paths.PARAMS, {}, grid), images, Path(name))
-        sweep_records.log_point("benchmark", images, tasks[0], outcome)  # which makes the store
+        tasks = plan(list_points(paths.PARAMS, {}, grid), images, Path(name))
+        sweep_records.log_point("benchmark", images, tasks[0], outcome)  # creates the store
         for task in tasks[1:]:
             start = time.perf_counter()
             sweep_records.log_point("benchmark", images, task, outcome)
@@ -106,7 +106,3 @@ def _multiply(batches: list[list[_Layer]]) -> None:
 
 def _images() -> Examples:
     return split(read_images(), 0, torch.device("cpu")).train
-
-
-def _nothing(_: Perceptron) -> dict[str, Tensor]:
-    return {}

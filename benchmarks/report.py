@@ -1,4 +1,4 @@
-"""The results as Markdown, with the bars beside the measurements."""
+"""The report as Markdown, with the bars beside the measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -142,7 +142,7 @@ def _memory(whole: Whole) -> list[str]:
 
 
 def _spread(values: Spread, digits: int) -> str:
-    median, least, greatest = (format_number(one, digits) for one in (values.median, values.least, values.greatest))
+    median, least, greatest = (format_number(value, digits) for value in (values.median, values.least, values.greatest))
     return median if values.least == values.greatest else f"{median} ({least} to {greatest})"
 
 

@@ -1,4 +1,4 @@
-"""Measurements taken in turns, so that whatever else the machine does falls on all of them alike."""
+"""Measurements taken in turns, so that other load on the machine affects all of them alike."""
 
 import contextlib
 import statistics
@@ -19,7 +19,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest of some values."""
+    """The median, minimum and maximum of some values."""
 
     median: float
     least: float
@@ -27,13 +27,13 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Summarise."""
+        """Summarise values."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds per epoch of one network, one value a round, at one batch size."""
+    """Seconds per epoch of one network at one batch size, a value for each round."""
 
     variant: Variant
     batch: int
@@ -42,11 +42,11 @@ class Comparison:
     products: list[float]
 
     def gain(self) -> Spread:
-        """How many times faster than the lab this project is, round by round."""
+        """Return how many times faster this project is than the lab, round by round."""
         return Spread.of([lab / own for lab, own in zip(self.lab, self.project, strict=True)])
 
     def loss(self) -> Spread:
-        """How many times the seconds of the matrix products this project takes, round by round."""
+        """Return how many times longer this project takes than its matrix products alone, round by round."""
         return Spread.of([own / bare for own, bare in zip(self.project, self.products, strict=True)])
 
 
@@ -65,17 +65,29 @@ def compare(variant: Variant, batch: int, rounds: int, progress: Progress) -> Co
 
 @contextlib.contextmanager
 def worker(kind: Kind, variant: Variant, batch: int) -> Iterator[Callable[[], float]]:
-    """Start a worker, and return a function that has it measure once and returns the seconds."""
+    """Start a worker, and stop it on leaving the context.
+
+    Args:
+        kind: What it measures.
+        variant: The network.
+        batch: The batch size.
+
+    Yields:
+        A function that makes the worker measure once, and returns the seconds.
+
+    Raises:
+        UserError: The worker has died.
+    """
     command = [sys.executable, "-m", "benchmarks.worker", kind, variant, str(batch)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        asked, answers = process.stdin, process.stdout
-        assert asked is not None
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None
         assert answers is not None
 
         def measure() -> float:
             with contextlib.suppress(BrokenPipeError):
-                asked.write("\n")
-                asked.flush()
+                requests.write("\n")
+                requests.flush()
             answer = answers.readline()
             if not answer:
                 raise UserError(f"`{' '.join(command[1:])}` stopped without an answer")
@@ -85,4 +97,4 @@ def worker(kind: Kind, variant: Variant, batch: int) -> Iterator[Callable[[], fl
             yield measure
         finally:
             with contextlib.suppress(BrokenPipeError):
-                asked.close()
+                requests.close()

@@ -1,4 +1,4 @@
-"""What is measured, and the bars."""
+"""The benchmarks' settings and bars."""
 
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ SMALL_BATCH = 60  # that of Ioffe & Szegedy 2015, section 4.1
 
 ROUNDS = 5  # the lab's epochs: a round holds one of them
 
-# The bars: the lab's seconds over this project's, and this project's over those of the matrix products alone.
+# The bars: the lab's seconds divided by this project's, and this project's divided by those of its matrix products.
 LEAST_GAINS = {LARGE_BATCH: {"the lab": 20.0, "a grid": 30.0}, SMALL_BATCH: {}}
 GREATEST_LOSSES = {LARGE_BATCH: {"the lab": 2.0, "a grid": 1.6}, SMALL_BATCH: {"a grid": 3.0}}
 GREATEST_MEMORY = 1.5e9  # bytes, of every stage
@@ -33,7 +33,7 @@ def check_images() -> Path:
     """Return the folder of the MNIST files.
 
     Raises:
-        UserError: one of them is missing.
+        UserError: One of them is missing.
     """
     missing = [name for name in idx.FILES if not (MNIST / name).is_file()]
     if missing:
@@ -42,9 +42,9 @@ def check_images() -> Path:
 
 
 def read_images() -> ImageFiles:
-    """Read MNIST.
+    """Read and verify the MNIST files.
 
     Raises:
-        UserError: A file is missing or not MNIST's.
+        UserError: A file is missing, or its content is not MNIST's.
     """
     return images.read("mnist", check_images())

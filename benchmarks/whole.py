@@ -25,10 +25,10 @@ MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes; getrusage(2) of 
 
 
 def tracked_files() -> list[Path]:
-    """List the project's files: all but those that Git ignores.
+    """List the project's files, without those that Git ignores.
 
     Raises:
-        UserError: this is no clone.
+        UserError: This is not a Git clone.
     """
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -39,7 +39,7 @@ def tracked_files() -> list[Path]:
 
 @contextlib.contextmanager
 def copy(paths: Sequence[Path]) -> Iterator[Path]:
-    """Copy the project and its images into a temporary folder, with an MLflow store and a DVC cache of its own."""
+    """Copy the project and its images into a temporary folder, with a separate MLflow store and DVC cache."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path in paths:
@@ -56,14 +56,14 @@ def peak_memory(folder: Path, stage: Sequence[str]) -> int:
 
 
 def repro_seconds(folder: Path) -> float:
-    """Run every stage by way of DVC, whatever is up to date already."""
+    """Run every stage through DVC, even if it is up to date, and return the seconds."""
     start = time.perf_counter()
     run(["dvc", "repro", "--force"], folder)
     return time.perf_counter() - start
 
 
 def study(folder: Path) -> tuple[float, int]:
-    """Run a study from nothing to its figures by way of DVC, and return its seconds and its peak memory in bytes."""
+    """Run a study through DVC from scratch, and return its seconds and its peak memory in bytes."""
     start = time.perf_counter()
     memory = run(["dvc", "repro", f"studies/{STUDY}/dvc.yaml"], folder)
     return time.perf_counter() - start, memory
@@ -73,7 +73,7 @@ def run(command: Sequence[str], folder: Path) -> int:
     """Run a command of this environment in `folder`, and return its peak memory in bytes.
 
     Raises:
-        UserError: it failed.
+        UserError: The command failed.
     """
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, cwd=folder, env=_environment(), stdout=output, stderr=output)
@@ -87,6 +87,6 @@ def run(command: Sequence[str], folder: Path) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """This environment's `python` and `dvc` first, and nothing that leads to another store or experiment."""
+    """Return an environment that finds this `python` and `dvc` first, and names no other store or experiment."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
     return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}

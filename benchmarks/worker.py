@@ -1,4 +1,4 @@
-"""A process that measures one thing, once for every line it is sent.
+"""A process that takes one kind of measurement, once for every line on its standard input.
 
 `python -m benchmarks.worker KIND VARIANT BATCH`
 """
@@ -11,7 +11,7 @@ import torch
 from benchmarks import lab, project
 from benchmarks.settings import Kind
 from pipeline import paths
-from pipeline.network.device import prepare
+from pipeline.network.device import configure_device
 from pipeline.params import VARIANTS, Params, Variant, load
 
 Measurements = Callable[[Params, Variant, int], Iterator[float]]
@@ -26,11 +26,11 @@ MEASUREMENTS: dict[Kind, Measurements] = {
 
 
 def main(kind: Kind, variant: Variant, batch: int) -> None:
-    """Answer every line on stdin with seconds on stdout, until stdin ends."""
+    """Answer every line on stdin with the seconds of a measurement on stdout, until stdin ends."""
     params = load(paths.PARAMS)
-    prepare("cpu", params.train.threads)
+    configure_device("cpu", params.train.threads)
     if kind.startswith("lab"):
-        torch.set_flush_denormal(False)  # the lab does not know of it
+        torch.set_flush_denormal(False)  # the lab does not set it
     measurements = MEASUREMENTS[kind](params, variant, batch)
     for _ in sys.stdin:
         print(next(measurements), flush=True)

@@ -27,7 +27,7 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """Which images, and how many of the training images are kept for validation."""
+    """The images, and how many of them are held out for validation."""
 
     dataset: Literal["mnist", "fashion_mnist", "kmnist", "custom"]
     directory: Annotated[str, Field(min_length=1)] | None
@@ -35,7 +35,7 @@ class Data(Section):
 
 
 class Model(Section):
-    """The perceptron, without the one thing that is compared."""
+    """The architecture of the perceptron, except for Batch Normalization."""
 
     hidden: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)]
     activation: Literal["sigmoid", "tanh", "relu"]
@@ -46,7 +46,7 @@ class Model(Section):
 
 
 class Train(Section):
-    """How the networks are trained, and on what."""
+    """The training of the networks, and the device for it."""
 
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
     epochs: Count
@@ -62,12 +62,12 @@ class Train(Section):
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("every seed may appear once")
+            raise ValueError("every seed may appear only once")
         return seeds
 
 
 class Evaluate(Section):
-    """How the two variants are compared."""
+    """The comparison of the two variants."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Annotated[int, Field(ge=100, le=1_000_000)]
@@ -83,18 +83,18 @@ class Params(Section):
     evaluate: Evaluate
 
     def flat(self) -> dict[str, Any]:
-        """Every value under its dotted name, such as `train.lr`."""
+        """Return every value by its dotted name, such as `train.lr`."""
         return {f"{section}.{key}": value for section, part in self for key, value in part}
 
 
 class ParamsFile:
-    """A params file, read once, from which parameters are made with any overrides."""
+    """A params file that is read once, and then combined with any overrides."""
 
     def __init__(self, path: Path) -> None:
-        """Read it.
+        """Read the file.
 
         Raises:
-            UserError: it cannot be read.
+            UserError: It cannot be read.
         """
         self._name = path.name
         try:
@@ -103,13 +103,14 @@ class ParamsFile:
             raise UserError(f"{path}: cannot be read: {error}") from None
 
     def params(self, overrides: Mapping[str, str]) -> Params:
-        """Return validated parameters.
+        """Return the file's parameters with overrides, validated.
 
-        `overrides` maps a dotted name, or its last part where that is unambiguous, to a value written as in YAML;
-        a list may be written without brackets (`0,1`).
+        Args:
+            overrides: Values as YAML text, by dotted name or, if it is unambiguous, the last part of one. A list may be
+                written without brackets (`0,1`).
 
         Raises:
-            UserError: a key or value is not allowed; names every culprit in one line.
+            UserError: A key or value is not allowed; one line names all of them.
         """
         content = copy.deepcopy(self._content)
         for name, text in overrides.items():
@@ -126,7 +127,11 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Params:
 
 
 def parse(text: str) -> Any:
-    """Read YAML 1.2, where 1e-5 is a number. Raises `ValueError`, for aliases too: nine of them can hold gigabytes."""
+    """Parse YAML 1.2, in which 1e-5 is a number.
+
+    Raises:
+        ValueError: The text is not YAML, or has an alias: nested aliases can expand a few lines to gigabytes.
+    """
     try:
         events = YAML(typ="safe", pure=True).parse(text) if "*" in text else ()
         if alias := next((event.anchor for event in events if isinstance(event, AliasEvent)), None):
@@ -134,6 +139,11 @@ def parse(text: str) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(error) from None
+
+
+def format_value(value: Any) -> str:
+    """Return a parameter's value as YAML text, as grids, overrides and the names of runs contain it."""
+    return "null" if value is None else str(value)
 
 
 def _override(content: Any, name: str, text: str) -> None:
@@ -144,51 +154,53 @@ def _override(content: Any, name: str, text: str) -> None:
         if isinstance(part, dict)
         for key in part
     }
-    found = [full for full, (_, key) in known.items() if name in (full, key)]
-    if len(found) != 1:
-        what = "ambiguous" if found else "not a parameter"
-        raise UserError(f"{name} = {text}: {what}; choose from {', '.join(found or known)}")
-    section, key = known[found[0]]
+    matches = [full for full, (_, key) in known.items() if name in (full, key)]
+    if len(matches) != 1:
+        problem = "ambiguous" if matches else "not a parameter"
+        raise UserError(f"{name} = {text}: {problem}; choose from {', '.join(matches or known)}")
+    section, key = known[matches[0]]
     if isinstance(sections[section][key], list) and not text.lstrip().startswith("["):
         text = f"[{text}]"
     try:
         sections[section][key] = parse(text)
     except ValueError as error:
-        raise UserError(f"{found[0]} = {text}: {error}") from None
+        raise UserError(f"{matches[0]} = {text}: {error}") from None
 
 
 def _explain(error: ValidationError) -> list[str]:
-    """Say for every key what is wrong with it; a key that may be of two types is wrong in two ways."""
-    wrong: dict[str, list[str]] = {}
-    shown: dict[str, str] = {}
-    for one in error.errors():
-        location = one["loc"]
-        # Behind section and key stand the place in a list and, for a key of two types, the one that was tried.
-        name = (
-            ".".join(map(str, (*location[:2], *(part for part in location[2:] if isinstance(part, int))))) or "content"
-        )
-        if one["type"] == "extra_forbidden":
-            reason = f"not a parameter; allowed: {', '.join(_allowed(location))}"
-        elif one["type"] == "missing":
+    """Return one explanation for each key; a key of two types collects a reason for each."""
+    reasons: dict[str, list[str]] = {}
+    values: dict[str, str] = {}
+    for details in error.errors():
+        name = _name_of(details["loc"])
+        if details["type"] == "extra_forbidden":
+            reason = f"not a parameter; allowed: {', '.join(_allowed(details['loc']))}"
+        elif details["type"] == "missing":
             reason = "missing"
-        elif one["type"] == "too_short" and any(other.startswith(f"{name}.") for other in wrong):
-            continue  # because no item of the list was right
+        elif details["type"] == "too_short" and any(other.startswith(f"{name}.") for other in reasons):
+            continue  # the list is only too short because its items are invalid
         else:
-            reason = one["msg"].removeprefix("Input ").removeprefix("Value error, ")
-            shown.setdefault(name, f" = {_shown(one['input'])}")
-        wrong.setdefault(name, []).append(reason)
-    return [f"{name}{shown.get(name, '')}: {' or '.join(reasons)}" for name, reasons in wrong.items()]
+            reason = details["msg"].removeprefix("Input ").removeprefix("Value error, ")
+            values.setdefault(name, f" = {_shown(details['input'])}")
+        reasons.setdefault(name, []).append(reason)
+    return [f"{name}{values.get(name, '')}: {' or '.join(texts)}" for name, texts in reasons.items()]
+
+
+def _name_of(location: tuple[int | str, ...]) -> str:
+    """Return the dotted name of a location: section, key and indices, without the type that pydantic tried."""
+    indices = (part for part in location[2:] if isinstance(part, int))
+    return ".".join(map(str, (*location[:2], *indices))) or "content"
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:
-    part: Any = Params
+    section: Any = Params
     for key in location[:-1]:
-        part = part.model_fields[key].annotation
-    return sorted(part.model_fields)
+        section = section.model_fields[key].annotation
+    return sorted(section.model_fields)
 
 
 def _shown(value: Any) -> str:
     try:
         return repr(value)[:100]
     except ValueError:
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"

@@ -44,7 +44,7 @@ def refusal(project: Path, *arguments: str) -> str:
         (["run", "--batchnorm", "true", "--speed", "9"], "speed = 9: not a parameter; choose from data.dataset, "),
         (["run", "--batchnorm", "true", "--lr"], "--lr: its value is missing"),
         (["run", "--batchnorm", "true", "lr=1"], "'lr=1': expected --NAME VALUE"),
-        (["train", "plain", "--seeds", "1,1"], "train.seeds = [1, 1]: every seed may appear once"),
+        (["train", "plain", "--seeds", "1,1"], "train.seeds = [1, 1]: every seed may appear only once"),
         (["train", "plain", "--train.lr=$(touch x)"], "train.lr = '$(touch x)': should be a valid number"),
         (["train", "plain"], "train-images-idx3-ubyte: "),
         (["evaluate", "--confidence", "95"], "evaluate.confidence = 95: should be less than 1"),

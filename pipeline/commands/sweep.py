@@ -15,9 +15,11 @@ from pipeline.errors import UserError
 from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Train, load
 from pipeline.records.sweeps import Recorder
-from pipeline.sweeps import grid, study
+from pipeline.sweeps.grid import LARGE, count_points, list_points, parse_grid, sweep_name
+from pipeline.sweeps.output import pair_up, write_results
 from pipeline.sweeps.plan import Task, estimate, load_split, plan
-from pipeline.sweeps.run import Trainer, pair_up, train_locally, train_tasks, write
+from pipeline.sweeps.run import Trainer, train_locally, train_tasks
+from pipeline.sweeps.study import load_study
 from pipeline.tracking import outbox, store
 from pipeline.tracking.process import exclusive
 
@@ -59,21 +61,21 @@ def sweep(
     """
     if name and not NAME.fullmatch(name):
         raise UserError(f"name = {name}: should be at most 100 letters, digits, '-' and '_'")
-    settings = study.read(study_folder) if study_folder else None
+    settings = load_study(study_folder) if study_folder else None
     if settings:
         name, overrides = name or settings.name, {**settings.overrides, **overrides}
     given = [*grid_texts, *BETWEEN_KEYS.split((grids or "").strip())] if grids else [*grid_texts]
-    spans = [grid.read([*texts, *given]) for texts in (settings.grids if settings else [()])]
-    folder = paths.SWEEPS / (name or grid.name(spans[0], overrides))
+    spans = [parse_grid([*texts, *given]) for texts in (settings.grids if settings else [()])]
+    folder = paths.SWEEPS / (name or sweep_name(spans[0], overrides))
     results = study_folder / "results" if study_folder else folder
 
     if ray is not None and not importlib.util.find_spec("ray"):
         raise UserError("--ray needs Ray: pip install -r requirements-ray.txt")
     params = load(paths.PARAMS, overrides)
-    trainings = sum(map(grid.size, spans)) * len(VARIANTS) * len(params.train.seeds)
-    if trainings > grid.LARGE and not yes:
-        raise UserError(f"the grid has {trainings} trainings, more than {grid.LARGE}; give --yes if it is meant")
-    points = grid.points(paths.PARAMS, overrides, *spans)
+    trainings = sum(map(count_points, spans)) * len(VARIANTS) * len(params.train.seeds)
+    if trainings > LARGE and not yes:
+        raise UserError(f"the grid has {trainings} trainings, more than {LARGE}; give --yes if it is meant")
+    points = list_points(paths.PARAMS, overrides, *spans)
     images = load_or_fetch_images(params.data)
     split = load_split(params, points, images, device=None if ray is None else "cpu")
     tasks = plan(points, images, folder, settings.probe if settings else None)
@@ -98,7 +100,7 @@ def sweep(
                 outcomes[task.digest] = outcome
                 recorder.log(task, outcome)
         with write_folder(results) as part:
-            written = write(pair_up(tasks, outcomes), params, part, settings)
+            written = write_results(pair_up(tasks, outcomes), params, part, settings)
         print((results / "answer.md").read_text(encoding="utf-8"))
         recorder.finish(points, [results / path.name for path in written])
 

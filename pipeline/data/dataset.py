@@ -1,4 +1,4 @@
-"""The images as tensors, and the only place that knows which of them train, validate and test."""
+"""The images as tensors, split into training, validation and test images."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,12 @@ PIXELS = 28 * 28
 
 @dataclass(frozen=True)
 class Examples:
-    """Images [count, 784], float32 in [0, 1], and their labels [count], int64 in 0..9."""
+    """Images with their labels.
+
+    Attributes:
+        images: Pixels [count, 784], float32 in [0, 1].
+        labels: Classes [count], int64 in 0..9.
+    """
 
     images: Tensor
     labels: Tensor
@@ -27,7 +32,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint training and test images; validation is held out of training, or is the test images."""
+    """The three sets of images. Training is disjoint from both others; validation may be the test set itself."""
 
     train: Examples
     validation: Examples
@@ -35,13 +40,16 @@ class Split:
 
 
 def split(files: ImageFiles, holdout: int, device: torch.device) -> Split:
-    """Put the images of a data set onto `device`, those that train apart from those that validate and test.
+    """Scale the images to [0, 1], move them to `device`, and split them.
 
-    The last `holdout` training images become the validation images (for MNIST, 10,000 give the customary
-    50,000 / 10,000 split); with 0, validation is on the test images, as in the lab.
+    Args:
+        files: The verified images.
+        holdout: How many of the last training images to hold out for validation; for MNIST, 10,000 give the customary
+            split of 50,000 and 10,000. With 0 the test images serve for validation, as in the lab.
+        device: Where the tensors are to be.
 
     Raises:
-        UserError: `holdout` leaves nothing to train on.
+        UserError: `holdout` leaves no image to train on.
     """
     train = _examples(files, TRAIN_IMAGES, TRAIN_LABELS, device)
     test = _examples(files, TEST_IMAGES, TEST_LABELS, device)
@@ -49,19 +57,19 @@ def split(files: ImageFiles, holdout: int, device: torch.device) -> Split:
         raise UserError(f"data.holdout = {holdout}: must be less than the {len(train)} training images")
     if holdout == 0:
         return Split(train, test, test)
-    kept = len(train) - holdout
+    count = len(train) - holdout
     return Split(
-        Examples(train.images[:kept], train.labels[:kept]),
-        Examples(train.images[kept:], train.labels[kept:]),
+        Examples(train.images[:count], train.labels[:count]),
+        Examples(train.images[count:], train.labels[count:]),
         test,
     )
 
 
 def check_batches(split: Split, batch_size: int) -> None:
-    """Check that no batch holds a single image, which Batch Normalization could not normalise.
+    """Check that no batch holds a single image, whose variance Batch Normalization could not compute.
 
     Raises:
-        UserError: one does.
+        UserError: A batch of this size, or the last one, holds a single image.
     """
     if batch_size == 1 or len(split.train) % batch_size == 1:
         raise UserError(
@@ -71,9 +79,18 @@ def check_batches(split: Split, batch_size: int) -> None:
 
 
 def batch_order(seed: int, count: int, epoch: int) -> Tensor:
-    """The order [count] in which a seed's training sees the images in one epoch, whatever the variant.
+    """Return the order in which a seed's training sees the images in one epoch, the same for both variants.
 
-    NumPy's generator mixes seed and epoch; PyTorch's uses 32 bits of its seed, so that sums would collide.
+    The generator is NumPy's, which mixes the seed and the epoch. PyTorch's uses only 32 bits of its seed, so that
+    combinations of the two numbers would collide.
+
+    Args:
+        seed: The member's seed.
+        count: The number of training images.
+        epoch: The epoch, from 0.
+
+    Returns:
+        A permutation [count], int64.
     """
     return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(count))
 

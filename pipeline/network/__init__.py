@@ -1,1 +1,1 @@
-"""The perceptron, its layers, and what flows through it."""
+"""The perceptron, its layers, and the measurement of its activations."""

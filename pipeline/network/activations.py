@@ -1,7 +1,7 @@
-"""What flows through the hidden layers: histograms and moments of the tensors that `forward` computes.
+"""Histograms and moments of the hidden tensors that `Perceptron.forward` computes.
 
-Bins are fixed, so that histograms of any two networks, epochs and layers can be compared. Values without bounds
-are binned evenly in asinh(value): linear around zero and logarithmic far out, since pre-activations reach the
+Bins are fixed, so that histograms of any two networks, epochs and layers can be compared. Unbounded values are binned
+evenly in asinh(value), which is linear around zero and logarithmic far from it, because pre-activations reach the
 hundreds at the lab's learning rate.
 """
 
@@ -18,9 +18,9 @@ from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import Perceptron
 
 BINS = 100
-REACH = 10.0  # asinh(11013): the outermost bins also hold everything beyond
+REACH = 10.0  # asinh(11013); the outermost bins also hold all values beyond it
 
-# A unit is saturated where its activation function is within 1 % of its limits (ReLU: where it is 0).
+# A value is saturated where the activation function is within 1 % of its limits (ReLU: where it is 0).
 SATURATED_INPUT: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda z: z.abs() > float(np.log(99)),
     "tanh": lambda z: z.abs() > float(np.log(99)) / 2,
@@ -35,28 +35,40 @@ SATURATED_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """The axis on which one kind of tensor is binned; `asinh` tells whether it is bent."""
+    """The axis on which one kind of tensor is binned.
+
+    Attributes:
+        low, high: The ends of the axis: values or, if `asinh`, their inverse hyperbolic sines.
+        asinh: Whether bins are even in asinh(value) rather than in the value.
+    """
 
     low: float
     high: float
     asinh: bool
 
     def edges(self) -> NDArray[np.float64]:
-        """The edges [BINS + 1] of the bins, as values of the tensor."""
+        """Return the edges of the bins [BINS + 1], as values of the tensor."""
         even = np.linspace(self.low, self.high, BINS + 1)
         return np.sinh(even) if self.asinh else even
 
     def count(self, values: Tensor) -> Tensor:
-        """Histogram [members, BINS] of values [members, batch, units]; what is not a number is left out."""
+        """Count each member's values by bin.
+
+        Args:
+            values: [members, batch, units]; those that are not a number are left out.
+
+        Returns:
+            Counts [members, BINS], int64.
+        """
         members = len(values)
-        bent = values.asinh() if self.asinh else values
-        index = (bent - self.low).mul_(BINS / (self.high - self.low)).clamp_(0, BINS - 1).nan_to_num_(BINS).long()
+        scaled = values.asinh() if self.asinh else values
+        index = (scaled - self.low).mul_(BINS / (self.high - self.low)).clamp_(0, BINS - 1).nan_to_num_(BINS).long()
         index += torch.arange(members, device=values.device).view(-1, 1, 1) * (BINS + 1)
         return index.flatten().bincount(minlength=members * (BINS + 1)).view(members, BINS + 1)[:, :BINS]
 
 
 def scale(tensor: str, activation: str) -> Scale:
-    """The axis of a tensor such as `layer1.activation`, for networks with this activation function."""
+    """Return the axis of a tensor such as `layer1.activation` in networks with this activation function."""
     bounded = {"sigmoid": Scale(0, 1, asinh=False), "tanh": Scale(-1, 1, asinh=False)}
     if tensor.endswith(".activation") and activation in bounded:
         return bounded[activation]
@@ -94,11 +106,19 @@ class _Summary:
 
 
 def measure(network: Perceptron, activation: str, examples: Examples, batch_size: int) -> dict[str, Tensor]:
-    """One pass over `examples`, every tensor with the members first.
+    """Measure losses, accuracies and hidden tensors in one pass over `examples`.
 
-    `loss` and `accuracy` [members]; for every hidden tensor, such as `layer1.pre_activation`, over all images
-    and units: `.counts` [members, BINS], `.mean`, `.std` (biased) and, where it has a meaning, `.saturated`
-    [members], the fraction of values at which the activation function is saturated.
+    Args:
+        network: The members, in evaluation mode.
+        activation: Their activation function.
+        examples: The images and labels to measure on.
+        batch_size: The most images in a forward pass.
+
+    Returns:
+        `loss` and `accuracy` [members]; and for every hidden tensor, such as `layer1.pre_activation`, over all images
+        and units: `.counts` [members, BINS], int64; `.mean` and `.std` (biased) [members], float64; and, unless nothing
+        that could saturate follows, `.saturated` [members], the fraction of values that saturate the activation
+        function.
     """
     summaries: dict[str, _Summary] = {}
 
@@ -110,7 +130,11 @@ def measure(network: Perceptron, activation: str, examples: Examples, batch_size
     logits = predict(network, examples.images, batch_size, observe)
     return {
         **score(logits, examples.labels),
-        **{f"{name}.{what}": value for name, of in summaries.items() for what, value in of.results()},
+        **{
+            f"{name}.{statistic}": values
+            for name, summary in summaries.items()
+            for statistic, values in summary.results()
+        },
     }
 
 
@@ -119,4 +143,4 @@ def _saturation(tensor: str, activation: str, batchnorm_before: bool) -> Callabl
         return SATURATED_OUTPUT[activation]
     if tensor.endswith(".pre_activation") or batchnorm_before:
         return SATURATED_INPUT[activation]
-    return None  # normalised after the activation: nothing follows that could saturate
+    return None  # normalised after the activation, so that nothing that could saturate follows

@@ -1,4 +1,4 @@
-"""The layers, each for all members at once: affine maps, Batch Normalization, and noise in its place."""
+"""The layers, each computed for all members at once: affine maps, Batch Normalization, and noise in its place."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,16 @@ from torch import Tensor, nn
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
-NOISE_STREAM = 2**32  # keeps the noise's random numbers apart from the batch orders', which count epochs
+NOISE_STREAM = 2**32  # separates these random streams from those of `batch_order`, whose second key is the epoch
 
 
 class Linear(nn.Module):
-    """Affine maps of all members: weight [members, inputs, outputs], bias [members, 1, outputs]."""
+    """An affine map for each member.
+
+    Attributes:
+        weight: [members, inputs, outputs].
+        bias: [members, 1, outputs].
+    """
 
     def __init__(self, members: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -23,9 +28,13 @@ class Linear(nn.Module):
 
     @torch.no_grad()
     def draw(self, member: int, generator: torch.Generator, deviation: float | None) -> None:
-        """Fill one member: weights from N(0, deviation²) and biases 0, or all from U(-1/√inputs, 1/√inputs).
+        """Draw the initial weights of one member.
 
-        The uniform ones are number for number those of `torch.nn.Linear`.
+        Args:
+            member: The member's index.
+            generator: Advanced by the draw.
+            deviation: Draw weights from N(0, deviation²) and set biases to 0; with None, draw both from
+                U(-1/√inputs, 1/√inputs), number for number as `torch.nn.Linear` does.
         """
         if deviation is not None:
             self.weight[member] = torch.empty(self.weight.shape[1:]).normal_(0, deviation, generator=generator)
@@ -37,7 +46,14 @@ class Linear(nn.Module):
         self.bias[member] = torch.empty(self.bias.shape[2]).uniform_(-bound, bound, generator=generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map [members, batch, inputs], or [batch, inputs] shared by all members, to [members, batch, outputs]."""
+        """Apply each member's map.
+
+        Args:
+            inputs: [members, batch, inputs], or [batch, inputs] shared by all members.
+
+        Returns:
+            [members, batch, outputs].
+        """
         if inputs.dim() == 3:
             return torch.baddbmm(self.bias, inputs, self.weight)
         members, width, outputs = self.weight.shape
@@ -48,8 +64,12 @@ class Linear(nn.Module):
 class BatchNorm(nn.Module):
     """Batch Normalization (Ioffe & Szegedy 2015, algorithm 1) of every unit of every member.
 
-    Training normalises by the batch's mean and biased variance; the running statistics follow PyTorch's rule
-    `running = 0.9 running + 0.1 batch`, with the unbiased variance, and are what evaluation normalises by.
+    Training normalises by the batch's mean and biased variance. Evaluation normalises by the running statistics, which
+    training updates by PyTorch's rule `running = 0.9 running + 0.1 batch`, with the unbiased variance.
+
+    Attributes:
+        scale, shift: The learned γ and β [members, units].
+        running_mean, running_var: The running statistics [members, units].
     """
 
     def __init__(self, members: int, units: int) -> None:
@@ -62,7 +82,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(members, units))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Normalise [members, batch, units] over the batch."""
+        """Normalise `inputs` [members, batch, units] over the batch, then scale and shift them; the shape stays."""
         members, batch, units = inputs.shape
         columns = inputs.transpose(0, 1).reshape(batch, members * units)
         normalised = F.batch_norm(
@@ -79,11 +99,16 @@ class BatchNorm(nn.Module):
 
 
 class Noise(nn.Module):
-    """Noise of another distribution at every step, in training alone (Santurkar et al. 2018, algorithm 1).
+    """Noise whose distribution changes at every training step (Santurkar et al. 2018, algorithm 1).
 
-    Per step and unit μ ~ U(-0.5, 0.5) and σ ~ U(1, 1.25); per value m ~ U(μ - 0.1, μ + 0.1) and s ~ N(σ, 0.1²):
-    a becomes s·a + m. A member's noise depends on its seed, the layer and the step alone. It is drawn on the
-    processor: with noise, and only then, every step waits for a CUDA device.
+    Draws μ ~ U(-0.5, 0.5) and σ ~ U(1, 1.25) for each step and unit, then m ~ U(μ - 0.1, μ + 0.1) and s ~ N(σ, 0.1²)
+    for each value, and maps a to s·a + m. Evaluation adds no noise.
+
+    A member's noise depends only on its seed, the layer and the step. It is drawn on the CPU, so that with noise, and
+    only then, every step waits for a CUDA device.
+
+    Attributes:
+        steps: The number of steps that each member has trained [members], int64: part of the network's state.
     """
 
     def __init__(self, seeds: Sequence[int], layer: int) -> None:
@@ -94,7 +119,7 @@ class Noise(nn.Module):
         self.register_buffer("steps", torch.zeros(len(seeds), dtype=torch.int64))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Disturb [members, batch, units]."""
+        """Return `inputs` [members, batch, units] with noise in training, and unchanged in evaluation."""
         if not self.training:
             return inputs
         drawn = [self._draw(*at, inputs.shape[1:]) for at in zip(self.seeds, self.steps.tolist(), strict=True)]

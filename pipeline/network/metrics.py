@@ -1,4 +1,4 @@
-"""What the members predict, and how good that is."""
+"""The predictions of all members at once, with their losses and accuracies."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -8,17 +8,43 @@ from pipeline.network.perceptron import Observer, Perceptron
 
 
 def member_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy [members] of logits [members, batch, classes] and labels [members, batch]."""
+    """Return the mean cross-entropy of each member.
+
+    Args:
+        logits: [members, batch, classes].
+        labels: [members, batch], int64.
+
+    Returns:
+        Losses [members], in nats.
+    """
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
 
 
 def predict(network: Perceptron, images: Tensor, batch_size: int, observe: Observer | None = None) -> Tensor:
-    """Logits [members, count, classes] of images [count, 784], in batches of at most `batch_size`."""
+    """Compute logits batch by batch, which bounds the memory needed.
+
+    Args:
+        network: The members.
+        images: [count, 784].
+        batch_size: The most images in a forward pass.
+        observe: Receives the hidden tensors of each batch, as in `Perceptron.forward`.
+
+    Returns:
+        Logits [members, count, classes].
+    """
     return torch.cat([network(batch, observe) for batch in torch.split(images, batch_size)], dim=1)
 
 
 def score(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """`loss` and `accuracy` [members] of logits [members, count, classes] for labels [count]."""
+    """Compute each member's mean cross-entropy and accuracy.
+
+    Args:
+        logits: [members, count, classes].
+        labels: [count], shared by all members.
+
+    Returns:
+        `loss` [members] in nats, and `accuracy` [members], a fraction in float64.
+    """
     shared = labels.expand(len(logits), -1)
     return {
         "loss": member_losses(logits, shared),

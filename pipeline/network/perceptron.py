@@ -1,4 +1,4 @@
-"""The perceptron, for any number of members at once. Batch Normalization is one argument: nothing else differs."""
+"""The perceptron, computed for any number of members at once; one argument switches Batch Normalization on."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,17 +19,24 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
 }
 
-Observer = Callable[[str, Tensor], None]
+Observer = Callable[[str, Tensor], None]  # receives the name and values of a hidden tensor, [members, batch, units]
 
 
 class Perceptron(nn.Module):
-    """784 pixels, hidden layers, 10 logits; one network per seed, all of them computed together.
+    """Networks of 784 pixels, hidden layers and 10 logits: one for each seed, all computed together.
 
-    Members never influence one another. The weights of a member depend on its seed alone, not on Batch
-    Normalization and not on the other members, so that the variants of a seed start equal.
+    Members never influence one another. A member's initial weights depend only on its seed, not on Batch
+    Normalization or on the other members, so that both variants of a seed start with equal weights.
     """
 
     def __init__(self, model: Model, batchnorm: bool, seeds: Sequence[int]) -> None:
+        """Draw the initial weights, on the CPU.
+
+        Args:
+            model: The architecture.
+            batchnorm: Whether every hidden layer has Batch Normalization.
+            seeds: One for each member.
+        """
         super().__init__()
         widths = [PIXELS, *model.hidden, CLASSES]
         linears = [Linear(len(seeds), *pair) for pair in pairwise(widths)]
@@ -45,64 +52,75 @@ class Perceptron(nn.Module):
         self.binary = model.binary_input
 
     def forward(self, images: Tensor, observe: Observer | None = None) -> Tensor:
-        """Logits [members, batch, 10] of images [members, batch, 784], or [batch, 784] shared by the members.
+        """Compute the logits.
 
-        `observe` is handed every hidden tensor [members, batch, units] as it is computed, by name: for layer
-        1, `layer1.pre_activation`, `layer1.activation` and, with Batch Normalization, `layer1.normalised`.
+        Args:
+            images: [members, batch, 784], or [batch, 784] shared by all members.
+            observe: Receives every hidden tensor as soon as it is computed: in layer 1 `layer1.pre_activation`,
+                `layer1.activation` and, with Batch Normalization, `layer1.normalised`.
+
+        Returns:
+            Logits [members, batch, 10].
         """
-        see = observe or _look_away
+        observe = observe or _ignore
         hidden = (images > 0.5).to(images.dtype) if self.binary else images
         for number, linear in enumerate(self.linears[:-1]):
             layer = f"layer{number + 1}"
             hidden = linear(hidden)
-            see(f"{layer}.pre_activation", hidden)
+            observe(f"{layer}.pre_activation", hidden)
             if self.before:
-                hidden = self._normalise(number, hidden, see)
+                hidden = self._normalise(number, hidden, observe)
             hidden = self.function(hidden)
-            see(f"{layer}.activation", hidden)
+            observe(f"{layer}.activation", hidden)
             if not self.before:
-                hidden = self._normalise(number, hidden, see)
+                hidden = self._normalise(number, hidden, observe)
         logits: Tensor = self.linears[-1](hidden)
         return logits
 
     @contextlib.contextmanager
     def batch_statistics(self) -> Iterator[None]:
-        """Within, normalise by each batch's own statistics; the running ones are afterwards as they were."""
+        """Normalise by each batch's own statistics within the context; on leaving, restore the running statistics."""
         training = self.norms.training
         self.norms.train()
-        with self.statistics_kept():
+        with self.restored_statistics():
             try:
                 yield
             finally:
                 self.norms.train(training)
 
     @contextlib.contextmanager
-    def statistics_kept(self) -> Iterator[None]:
-        """Make the running statistics afterwards what they were before."""
-        kept = [buffer.clone() for buffer in self.norms.buffers()]
+    def restored_statistics(self) -> Iterator[None]:
+        """Restore the running statistics on leaving the context."""
+        saved = [buffer.clone() for buffer in self.norms.buffers()]
         try:
             yield
         finally:
-            for buffer, was in zip(self.norms.buffers(), kept, strict=True):
-                buffer.copy_(was)
+            for buffer, values in zip(self.norms.buffers(), saved, strict=True):
+                buffer.copy_(values)
 
-    def _normalise(self, number: int, hidden: Tensor, see: Observer) -> Tensor:
-        """Do what stands at the place of Batch Normalization."""
+    def _normalise(self, number: int, hidden: Tensor, observe: Observer) -> Tensor:
+        """Apply Batch Normalization and noise, as far as the network has them."""
         if self.norms:
             hidden = self.norms[number](hidden)
-            see(f"layer{number + 1}.normalised", hidden)
+            observe(f"layer{number + 1}.normalised", hidden)
         if self.noises:
             hidden = self.noises[number](hidden)
         return hidden
 
 
 def restore(model: Model, batchnorm: bool, weights: Mapping[str, NDArray[np.float32]]) -> Perceptron:
-    """Return trained networks in evaluation mode, from their state, every array with the members first."""
+    """Rebuild trained networks, in evaluation mode and on the CPU.
+
+    Args:
+        model: The architecture that they were trained with.
+        batchnorm: Whether they have Batch Normalization.
+        weights: Their state by PyTorch's names, every array with the members first.
+    """
     members = len(next(iter(weights.values())))
     network = Perceptron(model, batchnorm, seeds=range(members))
     network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return network.eval()
 
 
-def _look_away(name: str, tensor: Tensor) -> None:
+def _ignore(name: str, tensor: Tensor) -> None:
     """Observe nothing."""

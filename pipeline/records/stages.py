@@ -21,8 +21,7 @@ from pipeline.records import pyfunc, saved_view
 from pipeline.records.common import curves, log_images, mean_or_member, training_params
 from pipeline.tracking.runs import Points, Run
 from pipeline.tracking.store import OUTPUTS_TAG
-from pipeline.training import history
-from pipeline.training.history import History
+from pipeline.training.history import HISTORY_FILES, History, load_history, load_weights
 
 RESULTS = ("metrics.json", "answer.md", "test_per_seed.csv", "confusion.csv")
 
@@ -142,11 +141,11 @@ class TrainRecord(StageRecord):
     @property
     def outputs(self) -> list[Path]:
         """All that a training leaves."""
-        return [self.folder / name for name in history.FILES]
+        return [self.folder / name for name in HISTORY_FILES]
 
     def log_outputs(self, run: Run, images: ImageFiles) -> None:
         """Log the model, curves, moments, pictures, files and seeds."""
-        trained = history.read(self.folder)
+        trained = load_history(self.folder)
         self._log_model(run, images, trained)
         run.log_metrics(curves(trained))
         run.log_metrics(_moments(trained))
@@ -158,7 +157,7 @@ class TrainRecord(StageRecord):
 
     def _log_model(self, run: Run, images: ImageFiles, trained: History) -> None:
         """Log the first seed's network, with its own accuracy, and two test images as the example."""
-        weights = {name: array[:1] for name, array in history.read_weights(self.folder).items()}
+        weights = {name: array[:1] for name, array in load_weights(self.folder).items()}
         accuracy = float(trained.validation_accuracy[0, -1])
         run.log_model(
             pyfunc.__name__,

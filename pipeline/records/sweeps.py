@@ -67,7 +67,7 @@ class Recorder:
 
 def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> None:
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
-    at_point = " ".join(f"{key.split('.')[1]}={value}" for key, value in task.point.values.items())
+    at_point = task.point.label()
     digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
     if store.has_run(digest, SWEEPS):
         return
@@ -77,12 +77,12 @@ def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> No
     with start_run(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
         run.log_params(given)
         log_images(run, params.data.dataset, images, "training")
-        run.log_metrics(curves(outcome) | _watched(task, outcome))
+        run.log_metrics(curves(outcome) | _probed(task, outcome))
         run.log_metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
         for at, seed in enumerate(params.train.seeds):
             own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
             run.log_child(
-                f"{variant} {at_point} seed {seed} [{name}]", own, curves(outcome, at) | _watched(task, outcome, at)
+                f"{variant} {at_point} seed {seed} [{name}]", own, curves(outcome, at) | _probed(task, outcome, at)
             )
         run.set_tags({OUTPUTS_TAG: digest})
 
@@ -108,12 +108,12 @@ def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own:
         run.set_tags({OUTPUTS_TAG: digest})
 
 
-def _watched(task: Task, outcome: Outcome, member: int | None = None) -> dict[str, Points]:
+def _probed(task: Task, outcome: Outcome, member: int | None = None) -> dict[str, Points]:
     """Return what the probe measured as one number, by iteration: of one member, or means over the members."""
     if task.probe is None:
         return {}
     return {
         f"probe/{name}": [(at * task.probe.every, value) for at, value in enumerate(mean_or_member(values, member))]
-        for name, values in outcome.watched.items()
+        for name, values in outcome.probed.items()
         if values.ndim == 2
     }

@@ -8,12 +8,14 @@ from tqdm import tqdm
 from pipeline.data.dataset import Split, check_batches, split
 from pipeline.data.images import ImageFiles
 from pipeline.network import activations
-from pipeline.network.device import prepare
+from pipeline.network.device import configure_device
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
-from pipeline.training import history
-from pipeline.training.loop import Checkpoint, fit
+from pipeline.training.checkpoint import Checkpoint
+from pipeline.training.history import save_history
+from pipeline.training.loop import fit
 from pipeline.training.population import Population
+from pipeline.training.settings import save_settings
 
 
 def load_split(params: Params, images: ImageFiles) -> Split:
@@ -22,7 +24,7 @@ def load_split(params: Params, images: ImageFiles) -> Split:
     Raises:
         UserError: They cannot.
     """
-    examples = split(images, params.data.holdout, prepare(params.train.device, params.train.threads))
+    examples = split(images, params.data.holdout, configure_device(params.train.device, params.train.threads))
     check_batches(examples, params.train.batch_size)
     return examples
 
@@ -30,7 +32,15 @@ def load_split(params: Params, images: ImageFiles) -> Split:
 def train_variant(
     params: Params, variant: Variant, examples: Split, folder: Path, checkpoint: Checkpoint | None = None
 ) -> None:
-    """Train every seed of a variant, and write the files that `history` describes into `folder`."""
+    """Train every seed of a variant, and write the files that `pipeline.training.history` describes.
+
+    Args:
+        params: All parameters.
+        variant: The variant to train.
+        examples: The images, as `load_split` returns them.
+        folder: Where the files go.
+        checkpoint: Where to save the state while training, and to continue from.
+    """
     settings = params.train
 
     def measure(network: Perceptron) -> dict[str, Tensor]:
@@ -41,6 +51,6 @@ def train_variant(
     population = Population(variant, params.model, settings, settings.seeds)
     epochs = len(settings.seeds) * settings.epochs
     with tqdm(total=epochs, desc=f"train {variant}", unit="epoch", disable=None) as bar:
-        trained = fit(population, examples.train, measure, bar.update, checkpoint=checkpoint)
-    history.write(folder, settings.seeds, trained)
-    history.write_settings(folder, params)
+        trained = fit(population, examples.train, measure, checkpoint=checkpoint, advance=bar.update)
+    save_history(folder, settings.seeds, trained)
+    save_settings(folder, params)

@@ -1,1 +1,1 @@
-"""Grids of parameters: their points, the populations trained there, and what was found."""
+"""Grids of parameters: their points, the populations trained there, and the report on the results."""

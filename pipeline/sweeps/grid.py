@@ -1,4 +1,4 @@
-"""Grids of parameters: `train.lr=log(1e-4,1,9)` and the like, to the points that they span."""
+"""Grids of parameters: from texts such as `train.lr=log(1e-4,1,9)` to the points that they span."""
 
 import hashlib
 import itertools
@@ -13,33 +13,46 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.params import Params, ParamsFile, parse
+from pipeline.params import Params, ParamsFile, format_value, parse
 
 RANGE = re.compile(r"(log|lin)\(([^,()]+),([^,()]+),([^,()]+)\)")
-# What every point has in common: the images, the pairs of a point, where they are trained, and how points are compared.
-FIXED = ("data.", "train.seeds", "train.device", "train.threads", "evaluate.")
+# All points share the images, the seeds, the device and the evaluation.
+SHARED = ("data.", "train.seeds", "train.device", "train.threads", "evaluate.")
 
-Grid = Mapping[str, Sequence[str]]  # the values, as YAML text, of every key
+Grid = Mapping[str, Sequence[str]]  # the values of every key, as YAML text
 
-LARGE = 10_000  # trainings above which a sweep must be confirmed
+LARGE = 10_000  # trainings: more need to be confirmed
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a grid: its own values by dotted name, as text, and all parameters there."""
+    """One point of a grid.
+
+    Attributes:
+        values: The values of the grid's keys, as text, by dotted name.
+        params: All parameters at this point.
+    """
 
     values: dict[str, str]
     params: Params
 
+    def label(self) -> str:
+        """Return the values in short, such as `lr=0.01 batch_size=60`."""
+        return " ".join(f"{key.split('.')[1]}={value}" for key, value in self.values.items())
 
-def read(specifications: Sequence[str]) -> dict[str, list[str]]:
-    """Read `KEY=VALUES` to the values, as YAML text, of every key.
 
-    VALUES are separated by commas (lists in brackets), or a range `log(FIRST,LAST,COUNT)` or `lin(…)`, both ends
-    included.
+def parse_grid(specifications: Sequence[str]) -> dict[str, list[str]]:
+    """Parse the specifications of a grid.
+
+    Args:
+        specifications: One `KEY=VALUES` for each key. VALUES are separated by commas, with lists in brackets, or are a
+            range `log(FIRST,LAST,COUNT)` or `lin(FIRST,LAST,COUNT)`, which includes both ends.
+
+    Returns:
+        The values of every key, as YAML text.
 
     Raises:
-        UserError: a specification is not of this form, has no values, or names a key or a value again.
+        UserError: A specification does not have this form, has no values, or repeats a key or a value.
     """
     grid: dict[str, list[str]] = {}
     for specification in specifications:
@@ -56,54 +69,60 @@ def read(specifications: Sequence[str]) -> dict[str, list[str]]:
     return grid
 
 
-def points(path: Path, overrides: Mapping[str, str], *grids: Grid) -> list[Point]:
-    """The points of all grids, each once, over a params file with overrides.
+def list_points(path: Path, overrides: Mapping[str, str], *grids: Grid) -> list[Point]:
+    """List the points of all grids, without duplicates.
+
+    Args:
+        path: The params file.
+        overrides: Values set at every point, as YAML text by key.
+        grids: Grids of the same keys.
 
     Raises:
-        UserError: a key or a value is not allowed, the key is one that all points share, or grids have other keys.
+        UserError: A key or value is not allowed, all points share the key, or the grids have different keys.
     """
     file = ParamsFile(path)
-    found: dict[tuple[str, ...], Point] = {}
+    points: dict[tuple[str, ...], Point] = {}
     for grid in grids:
         for point in _points(file, overrides, grid):
-            first = next(iter(found.values()), point)
+            first = next(iter(points.values()), point)
             if [*point.values] != [*first.values]:
                 raise UserError(f"grid: one varies {', '.join(first.values)}, another {', '.join(point.values)}")
-            found.setdefault(tuple(point.values.values()), point)
-    return list(found.values())
+            points.setdefault(tuple(point.values.values()), point)
+    return list(points.values())
 
 
 def _points(file: ParamsFile, overrides: Mapping[str, str], grid: Grid) -> list[Point]:
-    """All combinations of a grid's values, the last key varying fastest."""
+    """List all combinations of a grid's values; the last key varies fastest."""
     known = file.params(overrides).flat()
-    names = {key: _full(key, known) for key in grid}
-    twice = [name for name in names.values() if list(names.values()).count(name) > 1]
-    if twice:
-        raise UserError(f"grid {twice[0]}: given twice")
+    names = {key: full_name(key, known) for key in grid}
+    repeated = [name for name in names.values() if list(names.values()).count(name) > 1]
+    if repeated:
+        raise UserError(f"grid {repeated[0]}: given twice")
     combinations = itertools.product(*grid.values())
-    values = [dict(zip(names.values(), combination, strict=True)) for combination in combinations]
-    return [Point(one, file.params({**overrides, **one})) for one in values]
+    by_name = [dict(zip(names.values(), combination, strict=True)) for combination in combinations]
+    return [Point(values, file.params({**overrides, **values})) for values in by_name]
 
 
-def size(grid: Grid) -> int:
-    """How many points a grid has."""
+def count_points(grid: Grid) -> int:
+    """Return the number of points in a grid."""
     return math.prod(len(values) for values in grid.values())
 
 
-def name(grid: Grid, overrides: Mapping[str, str]) -> str:
-    """A name for a sweep: its keys, and a digest that tells other values and overrides apart."""
+def sweep_name(grid: Grid, overrides: Mapping[str, str]) -> str:
+    """Return a name for a sweep: the last parts of its keys, and a digest of all values and overrides."""
     digest = hashlib.sha256(json.dumps([grid, overrides], sort_keys=True).encode()).hexdigest()
     return "-".join([*(key.split(".")[-1] for key in grid), digest[:6]])
 
 
-def _full(key: str, known: Mapping[str, Any]) -> str:
-    found = [name for name in known if key in (name, name.split(".")[1])]
-    if len(found) != 1:
-        raise UserError(f"grid {key}: {'ambiguous' if found else 'not a parameter'}; choose from {', '.join(known)}")
-    if found[0].startswith(FIXED):
+def full_name(key: str, known: Mapping[str, Any]) -> str:
+    """Return the dotted name of a key, which may be given by its last part."""
+    matches = [name for name in known if key in (name, name.split(".")[1])]
+    if len(matches) != 1:
+        raise UserError(f"grid {key}: {'ambiguous' if matches else 'not a parameter'}; choose from {', '.join(known)}")
+    if matches[0].startswith(SHARED):
         shared = "the images, the seeds, the processor and how they are evaluated"
-        raise UserError(f"grid {found[0]}: all points share {shared}")
-    return found[0]
+        raise UserError(f"grid {matches[0]}: all points share {shared}")
+    return matches[0]
 
 
 def _values(key: str, text: str) -> list[str]:
@@ -115,23 +134,23 @@ def _values(key: str, text: str) -> list[str]:
         raise UserError(f"grid {key}: cannot be read: {error}") from None
     if not values or None in values:
         raise UserError(f"grid {key}={text}: a value is empty")
-    return [str(value) for value in values]
+    return [format_value(value) for value in values]
 
 
 def _range(key: str, text: str) -> list[str]:
-    form = RANGE.fullmatch(text)
+    match = RANGE.fullmatch(text)
     try:
-        if not form:
+        if not match:
             raise ValueError
-        first, last, count = float(form[2]), float(form[3]), int(form[4])
+        first, last, count = float(match[2]), float(match[3]), int(match[4])
         if (
             not 1 <= count <= LARGE
             or not np.isfinite([first, last, last - first]).all()
-            or (form[1] == "log" and min(first, last) <= 0)
+            or (match[1] == "log" and min(first, last) <= 0)
         ):
             raise ValueError
     except ValueError:
         allowed = "log(FIRST,LAST,COUNT) has positive ends, lin(…) any, and COUNT is 1 to 10,000"
         raise UserError(f"grid {key}={text}: not a range; {allowed}") from None
-    spaced = np.geomspace if form[1] == "log" else np.linspace
+    spaced = np.geomspace if match[1] == "log" else np.linspace
     return [f"{value:.6g}" for value in spaced(first, last, count)]

@@ -1,4 +1,4 @@
-"""A study's probe: what it measures while networks train, beyond loss and accuracy."""
+"""A study's probe: what it measures within epochs, beyond loss and accuracy."""
 
 from dataclasses import dataclass
 from types import ModuleType
@@ -6,28 +6,38 @@ from typing import Any
 
 from pipeline.data.dataset import Split
 from pipeline.errors import UserError
-from pipeline.training.loop import Watch
+from pipeline.training.measure import Probing
 from pipeline.training.population import Population
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A study's `probe.py` and the iterations between two measurements: plain values, which any worker can be sent."""
+    """A study's `probe.py`, as plain values that can be sent to any worker.
+
+    Attributes:
+        file: The path of `probe.py`, for error messages.
+        source: Its content.
+        every: The number of iterations between two measurements.
+    """
 
     file: str
     source: str
     every: int
 
-    def watch(self, population: Population, split: Split) -> Watch:
-        """Return what `fit` needs to measure while it trains a population."""
-        return Watch(self.every, load_function(self.file, self.source, "probe")(population, split))
+    def probing(self, population: Population, split: Split) -> Probing:
+        """Return the measurement for `fit` to take while it trains `population`.
+
+        Raises:
+            UserError: The source is not valid Python, or defines no function `probe`.
+        """
+        return Probing(self.every, load_function(self.file, self.source, "probe")(population, split))
 
 
 def load_function(file: str, source: str, name: str) -> Any:
-    """Return a function of a study's Python file, which is no module of the package.
+    """Execute a study's Python file, which belongs to no package, and return one of its functions.
 
     Raises:
-        UserError: the file is not Python or has no such function.
+        UserError: The source is not valid Python, or defines no such function.
     """
     module = ModuleType(file)
     try:

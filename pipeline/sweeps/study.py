@@ -1,4 +1,4 @@
-"""A study's folder: the grid to sweep, what it sets beside the project's params.yaml, its probe and its report."""
+"""A study's folder: the grid to sweep, values to set beside the project's params.yaml, its probe and its report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.params import Params, parse
+from pipeline.params import Params, format_value, parse
 from pipeline.sweeps.probe import Probe, load_function
 from pipeline.sweeps.report import Report, Result
 
@@ -17,8 +17,12 @@ REPORT, PROBE = "report.py", "probe.py"
 class Study:
     """A study.
 
-    grids: each as `KEY=VALUES`; the points of all are swept. overrides: values set at every point. probe: what it
-    measures besides, if anything. report: its own words and figures, if it has any.
+    Attributes:
+        name: The name of its folder.
+        grids: Each as a tuple of `KEY=VALUES`; the points of all grids are swept.
+        overrides: Values set at every point, as YAML text by key.
+        probe: What it measures beyond losses and accuracies, if anything.
+        report: The function of its `report.py`, if there is one.
     """
 
     name: str
@@ -27,38 +31,43 @@ class Study:
     probe: Probe | None = None
     report: Callable[[Sequence[Result], Params, int], Report] | None = None
 
-    def findings(self, results: Sequence[Result], params: Params) -> Report | None:
-        """Return the study's own words and figures about the results of its sweep, if it has any."""
+    def own_report(self, results: Sequence[Result], params: Params) -> Report | None:
+        """Return the study's own lines, figures and tables, or None if it has no `report.py`.
+
+        Args:
+            results: All points of its grids.
+            params: The parameters that all points share.
+        """
         return self.report(results, params, self.probe.every if self.probe else 0) if self.report else None
 
 
-def read(folder: Path) -> Study:
-    """Read a study's folder: `params.yaml` with the section `grid`, and perhaps `probe.py` and `report.py`.
+def load_study(folder: Path) -> Study:
+    """Read a study's folder: `params.yaml` and, if there are any, `probe.py` and `report.py`.
 
-    `params.yaml` may have a section `set` and, with a probe, the key `probe_every`: iterations between measurements.
+    `params.yaml` has a section `grid` and optionally a section `set`; with a probe it also has the key `probe_every`,
+    the number of iterations between measurements.
 
     Raises:
-        UserError: a file cannot be read, or `params.yaml` has other sections.
+        UserError: A file cannot be read, or `params.yaml` has other sections.
     """
     path = folder / "params.yaml"
     content = _mapping(path)
     if not {"grid"} <= set(content) <= {"grid", "set", "probe_every"}:
         raise UserError(f"{path}: expected the section grid and, where needed, set and probe_every")
-    listed = content["grid"] if isinstance(content["grid"], list) else [content["grid"]]
-    grids = tuple(tuple(f"{key}={text}" for key, text in _section(path, "grid", one).items()) for one in listed)
-    fixed = _section(path, "set", content.get("set"))
+    sections = content["grid"] if isinstance(content["grid"], list) else [content["grid"]]
+    texts = [_section(path, "grid", section) for section in sections]
     report = folder / REPORT
     return Study(
         folder.resolve().name,
-        grids,
-        fixed,
+        tuple(tuple(f"{key}={text}" for key, text in section.items()) for section in texts),
+        _section(path, "set", content.get("set")),
         _probe(folder, content.get("probe_every")),
         load_function(str(report), _text_of(report), "report") if report.exists() else None,
     )
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML file that maps names to sections; an empty or other one has none."""
+    """Read a YAML file that maps names to sections; one with other content has no section."""
     try:
         content = parse(_text_of(path))
     except ValueError as error:
@@ -87,14 +96,11 @@ def _text_of(path: Path) -> str:
 
 
 def _section(path: Path, name: str, section: Any) -> dict[str, str]:
+    """Return the values of a section as YAML text, the items of a list separated by commas."""
     section = section or {}
     if not isinstance(section, dict):
         raise UserError(f"{path}: {name} = {section!r}: should map parameters to values")
-    return {str(key): _text(value) for key, value in section.items()}
-
-
-def _text(value: Any) -> str:
-    """Return a value as a grid and an override write it: YAML, and a list without brackets."""
-    if isinstance(value, list):
-        return ",".join(map(_text, value)) if not any(isinstance(one, list) for one in value) else str(value)[1:-1]
-    return "null" if value is None else str(value)
+    return {
+        str(key): ",".join(map(format_value, value)) if isinstance(value, list) else format_value(value)
+        for key, value in section.items()
+    }

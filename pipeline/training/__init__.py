@@ -1,1 +1,1 @@
-"""The training of populations: the loop, the optimizers, and what a training leaves."""
+"""The training of populations: the loop, the optimizers, and the files that hold a training."""

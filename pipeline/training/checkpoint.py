@@ -1,4 +1,4 @@
-"""A training of minutes goes on where it was killed: its state, kept in a file while it lasts."""
+"""The state of an unfinished training in a file, so that a killed training continues where it stopped."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,37 +14,42 @@ SECONDS = 10.0  # between two writes, so that short trainings write nothing
 
 
 class Checkpoint:
-    """The file at `path`, due once in `SECONDS`."""
+    """The file of one training, written at most once in `SECONDS`.
+
+    Attributes:
+        path: The file, which need not exist.
+        written: When it was last written or, at first, when this object was made: seconds of the monotonic clock.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.written = time.monotonic()
 
-    def read(self) -> list[dict[str, Tensor]]:
-        """Return the states of the parts that were kept last; none if there is no file or a damaged one."""
+    def load(self) -> list[dict[str, Tensor]]:
+        """Return the last saved states of the parts, finished ones first; none if the file is missing or damaged."""
         parts: dict[int, dict[str, Tensor]] = {}
         try:
-            for name, tensor in safetensors.torch.load_file(self.path).items():
-                number, _, rest = name.partition("/")
-                parts.setdefault(int(number), {})[rest] = tensor
+            for key, tensor in safetensors.torch.load_file(self.path).items():
+                number, _, name = key.partition("/")
+                parts.setdefault(int(number), {})[name] = tensor
         except (OSError, safetensors.SafetensorError):
             return []
         return [parts[number] for number in sorted(parts)]
 
-    def due(self) -> bool:
-        """Return whether the last time is long enough ago."""
+    def is_due(self) -> bool:
+        """Return whether the last write is at least `SECONDS` ago."""
         return time.monotonic() - self.written >= SECONDS
 
-    def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        """Keep the states of parts."""
-        named = {
+    def save(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        """Replace the saved states by those of `parts`: the finished ones, then the one in training."""
+        tensors = {
             f"{number}/{name}": tensor.contiguous()
             for number, part in enumerate(parts)
             for name, tensor in part.items()
         }
-        write_atomic(self.path, safetensors.torch.save(named))
+        write_atomic(self.path, safetensors.torch.save(tensors))
         self.written = time.monotonic()
 
     def remove(self) -> None:
-        """Forget it: the training is complete."""
+        """Delete the file, if any, once the results of the training are stored."""
         self.path.unlink(missing_ok=True)

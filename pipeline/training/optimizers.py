@@ -1,4 +1,4 @@
-"""The optimizers, of all members' weights at once. `state` is what a training must keep to go on as it was."""
+"""The optimizers, for the weights of all members at once."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,14 @@ from pipeline.params import Train
 
 
 class Adam:
-    """Adam in PyTorch's functional form: its optimizer classes import the compiler when made, which takes 3 seconds."""
+    """Adam (Kingma & Ba 2015, algorithm 1) with PyTorch's defaults for everything but the learning rate.
+
+    It calls PyTorch's functional form: constructing one of PyTorch's optimizer classes imports the compiler, which
+    takes 3 seconds.
+
+    Attributes:
+        state: Every tensor that a checkpoint must hold: the first moments, the second moments and the step counts.
+    """
 
     def __init__(self, weights: list[Tensor], train: Train) -> None:
         self.weights = weights
@@ -22,7 +29,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """Move the weights by their gradients."""
+        """Update the weights in place by their gradients, one tensor for each weight."""
         adam(
             self.weights,
             list(gradients),
@@ -42,7 +49,11 @@ class Adam:
 
 
 class SGD:
-    """Gradient descent with PyTorch's momentum."""
+    """Gradient descent with momentum by PyTorch's rule: v = momentum·v + gradient, w = w - lr·v.
+
+    Attributes:
+        state: Every tensor that a checkpoint must hold: the velocities v.
+    """
 
     def __init__(self, weights: list[Tensor], train: Train) -> None:
         self.weights = weights
@@ -51,7 +62,7 @@ class SGD:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """Move the weights by their gradients."""
+        """Update the weights in place by their gradients, one tensor for each weight."""
         torch._foreach_mul_(self.state, self.train.momentum)
         torch._foreach_add_(self.state, list(gradients))
         torch._foreach_add_(self.weights, self.state, alpha=-self.train.lr)

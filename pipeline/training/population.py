@@ -1,4 +1,4 @@
-"""What is trained: a population of networks, one for each seed, described in plain values."""
+"""A population: networks that differ only in their seeds, described in plain values."""
 
 import hashlib
 import json
@@ -11,22 +11,21 @@ from pipeline.data.dataset import CLASSES, PIXELS
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import Model, Train, Variant
 
-PACKAGES = ("data", "network", "training")  # whose change may change what a training gives
+PACKAGES = ("data", "network", "training")  # their code determines the results of a training
 
-# On the processor: members computed together, times images per batch. Above this the batches no longer fit its
-# caches and members are faster one after another; below it, one product for all members is (`make bench`).
+# On the CPU, a part's members times the images per batch. Above this number the batches no longer fit into the caches,
+# and members are faster one after another; below it, one matrix product for all members is faster (`make bench`).
 ROWS_AT_ONCE = 4000
-MEMBERS_AT_ONCE = 16  # bounds memory where batches are small
+MEMBERS_AT_ONCE = 16  # bounds memory if batches are small
 
-# On CUDA, where only memory bounds what is computed together: the share of the device's that a part may take, and
-# how many values one hidden unit has for one image at most, while gradients are computed.
-SHARE_OF_MEMORY = 0.5
-VALUES_OF_A_UNIT = 10
+# On CUDA only memory limits the size of a part.
+SHARE_OF_MEMORY = 0.5  # of the device's memory that a part may take
+VALUES_OF_A_UNIT = 10  # the most values that exist for a hidden unit and an image while gradients are computed
 
 
 @dataclass(frozen=True)
 class Population:
-    """A description, in plain values, of networks to be trained: one for each seed."""
+    """A description, in plain values, of networks to train: one for each seed."""
 
     variant: Variant
     model: Model
@@ -34,24 +33,28 @@ class Population:
     seeds: tuple[int, ...]
 
     def network(self) -> Perceptron:
-        """Return the untrained members."""
+        """Build the untrained members, on the CPU."""
         return Perceptron(self.model, self.variant == "batchnorm", self.seeds)
 
     def parts(self, memory: int | None = None) -> Iterator["Population"]:
-        """Split into populations small enough to compute at once.
+        """Split the population into parts that are small enough to be trained at once.
 
-        `memory` is that of the device, in bytes, or None for the processor.
+        Args:
+            memory: The bytes of the CUDA device's memory, or None for the CPU.
+
+        Yields:
+            Populations of at least one seed, in order.
         """
         if memory is None:
             size = min(MEMBERS_AT_ONCE, ROWS_AT_ONCE // self.train.batch_size)
         else:
-            size = int(SHARE_OF_MEMORY * memory) // self._bytes()
+            size = int(SHARE_OF_MEMORY * memory) // self.bytes_per_member()
         size = max(1, size)
         for start in range(0, len(self.seeds), size):
             yield replace(self, seeds=self.seeds[start : start + size])
 
-    def _bytes(self) -> int:
-        """Return how much a member takes at most while it is trained and measured, with some to spare."""
+    def bytes_per_member(self) -> int:
+        """Return an upper bound of the memory that a member takes while it is trained and measured."""
         widths = [PIXELS, *self.model.hidden, CLASSES]
         weights = sum((inputs + 3) * outputs for inputs, outputs in pairwise(widths))
         rows = max(self.train.batch_size, self.train.validation_batch_size)
@@ -59,10 +62,18 @@ class Population:
         return 4 * (4 * weights + values)  # float32; weights, their gradients and Adam's two moments
 
     def digest(self, holdout: int, images: str) -> str:
-        """Return what tells trainings apart: settings, seeds, the digest of the images, and the code that trains."""
+        """Return a SHA-256 of everything that determines the results of the training.
+
+        Args:
+            holdout: How many training images are held out.
+            images: The digest of the image files.
+
+        Returns:
+            The hexadecimal digest of the settings, the seeds, the images and the code that trains.
+        """
         package = Path(__file__).parents[1]
         code = sorted(path for name in PACKAGES for path in (package / name).glob("*.py"))
-        described = [
+        determinants = [
             self.variant,
             self.model.model_dump(mode="json"),
             self.train.model_dump(mode="json"),
@@ -71,4 +82,4 @@ class Population:
             images,
             [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
         ]
-        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()

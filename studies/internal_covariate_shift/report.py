@@ -53,7 +53,7 @@ def report(results: Sequence[Result], params: Params, every: int) -> Report:
 
 def shift(outcome: Outcome) -> Floats:
     """Return the ratio [seeds] of the medians' travel to the distributions' width, each summed over units and time."""
-    percentiles = outcome.watched["percentiles"]  # [seeds, measurements, units, 3]
+    percentiles = outcome.probed["percentiles"]  # [seeds, measurements, units, 3]
     travel = np.abs(np.diff(percentiles[..., 1], axis=1)).sum(axis=(1, 2))
     width = (percentiles[:, 1:, :, 2] - percentiles[:, 1:, :, 0]).sum(axis=(1, 2))
     ratio: Floats = travel / np.maximum(width, 1e-12)
@@ -70,7 +70,7 @@ def _accuracy(result: Result, every: int) -> Panel:
     for variant in VARIANTS:
         outcome, style = result.outcomes[variant], {**style_of(variant), "linewidth": 1.0}
         accuracy = 100 * outcome.validation_accuracy
-        steps = np.linspace(0, every * (outcome.watched["percentiles"].shape[1] - 1), accuracy.shape[1])
+        steps = np.linspace(0, every * (outcome.probed["percentiles"].shape[1] - 1), accuracy.shape[1])
         lines += [Line(VARIANT_NAMES[variant], steps, values, style=style) for values in accuracy]
     return Panel(_title(result), lines, "step", "test accuracy (%)", limits=(0, 100))
 
@@ -91,6 +91,6 @@ def _percentiles(result: Result, every: int) -> list[Panel]:
 def _levels(variant: Variant, outcome: Outcome, first: bool, every: int) -> list[Line]:
     """Return the line of the first seed's percentiles: of its first unit, or of the values of all units together."""
     names = [f"{'unit' if first else 'all'}_{level}" for level in LEVELS]
-    low, middle, high = (outcome.watched[name][0] for name in names)
+    low, middle, high = (outcome.probed[name][0] for name in names)
     x = every * np.arange(len(middle), dtype=float)
     return [Line(f"15th, 50th and 85th percentile, {VARIANT_NAMES[variant]}", x, middle, low, high, style_of(variant))]

@@ -19,28 +19,28 @@ CLAIMS: list[tuple[str, str, Callable[[Outcome], Floats], str, str]] = [
     (
         "activations are zero-centred",
         "distance of the mean from 0: one image, as the lab computes it",
-        lambda outcome: np.abs(outcome.watched["lab"][:, -1].mean(axis=1)),
+        lambda outcome: np.abs(outcome.probed["lab"][:, -1].mean(axis=1)),
         "the opposite holds",
         "holds",
     ),
     (
         "activations are zero-centred",
         "distance of the mean from 0: all test images, as they enter the sigmoid",
-        lambda outcome: np.abs(outcome.watched["network_mean"][:, -1]),
+        lambda outcome: np.abs(outcome.probed["network_mean"][:, -1]),
         "the opposite holds",
         "holds",
     ),
     (
         "activations have a smaller variance",
         "standard deviation: one image, as the lab computes it",
-        lambda outcome: outcome.watched["lab"][:, -1].std(axis=1, ddof=1),
+        lambda outcome: outcome.probed["lab"][:, -1].std(axis=1, ddof=1),
         "the opposite holds",
         "holds",
     ),
     (
         "activations have a smaller variance",
         "standard deviation: all test images, as they enter the sigmoid",
-        lambda outcome: outcome.watched["network_deviation"][:, -1],
+        lambda outcome: outcome.probed["network_deviation"][:, -1],
         "the opposite holds",
         "holds",
     ),
@@ -99,4 +99,4 @@ def report(results: Sequence[Result], params: Params, _every: int) -> Report:
 
 
 def _values(result: Result, name: str, seeds: int | None = None) -> dict[Variant, Floats]:
-    return {variant: result.outcomes[variant].watched[name][:seeds, -1] for variant in VARIANTS}
+    return {variant: result.outcomes[variant].probed[name][:seeds, -1] for variant in VARIANTS}

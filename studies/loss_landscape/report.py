@@ -99,7 +99,7 @@ def _place(result: Result) -> tuple[str, str]:
 
 def _log_mean(outcome: Outcome, name: str) -> Floats:
     """Return the logarithm [seeds] of a measure's geometric mean over training."""
-    watched = outcome.watched
+    watched = outcome.probed
     values = {
         "range of the loss": watched["loss_high"] - watched["loss_low"],
         "change of the gradient": watched["gradient_high"],
@@ -127,7 +127,7 @@ def _panels(result: Result, every: int) -> list[Panel]:
 
 def _band(variant: Variant, outcome: Outcome, span: tuple[str, str], every: int) -> Line:
     """Return a band from the least to the greatest step's mean over seeds; of a single value, the range over seeds."""
-    low, high = (outcome.watched[name] for name in span)
+    low, high = (outcome.probed[name] for name in span)
     x = every * np.arange(low.shape[1], dtype=float)
     if span[0] == span[1]:
         return Line(VARIANT_NAMES[variant], x, _mean(low), low.min(axis=0), low.max(axis=0), style_of(variant))

@@ -1,7 +1,7 @@
-"""By which statistics a network is evaluated: the running ones, the batch's own, or those of the training images.
+"""Accuracy by the statistics of evaluation: the running ones, the batch's own, or those of the training images.
 
-Recomputed statistics are means of batch means and unbiased batch variances over training images at the weights as
-they are, as in Ioffe & Szegedy 2015, algorithm 2, with batches of training's size.
+The latter are recomputed at the current weights: means of batch means and unbiased batch variances over training
+images, in batches of the same size as in training (Ioffe & Szegedy 2015, algorithm 2).
 """
 
 import torch
@@ -10,17 +10,22 @@ from torch import Tensor
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import Perceptron
-from pipeline.training.loop import Measure
+from pipeline.training.measure import Measure
 from pipeline.training.population import Population
 
 IMAGES = 10_000  # training images for the recomputed statistics
 
 
 def probe(population: Population, split: Split) -> Measure:
-    """Measure on the validation images; every value is [members]."""
+    """Return a measurement on the validation images.
+
+    Returns:
+        A function from a network to the accuracies `running`, `batch` and `recomputed` and, with Batch Normalization,
+        the distances `lag_mean` and `lag_deviation` between running and recomputed statistics. Each is [members].
+    """
     size = population.train.batch_size
-    few = split.train.images[:IMAGES]
-    batches = [batch for batch in torch.split(few, size) if len(batch) == min(size, len(few))]
+    images = split.train.images[:IMAGES]
+    batches = [batch for batch in torch.split(images, size) if len(batch) == min(size, len(images))]
 
     def measure(network: Perceptron) -> dict[str, Tensor]:
         running = _accuracy(network, split.validation, size)
@@ -29,7 +34,7 @@ def probe(population: Population, split: Split) -> Measure:
         with network.batch_statistics():
             by_batch = _accuracy(network, split.validation, size)
         lags = _lags(network, recomputed := statistics(network, batches))
-        with network.statistics_kept():
+        with network.restored_statistics():
             for buffer, value in zip(network.norms.buffers(), recomputed, strict=True):
                 buffer.copy_(value)
             by_recomputed = _accuracy(network, split.validation, size)
@@ -39,34 +44,42 @@ def probe(population: Population, split: Split) -> Measure:
 
 
 def statistics(network: Perceptron, batches: list[Tensor]) -> list[Tensor]:
-    """Return what the running statistics would be of these batches alone: mean and variance of every layer."""
+    """Recompute the statistics from batches of images, each [batch, 784].
+
+    Returns:
+        The mean and the variance of every layer in turn, [members, units] each, as `network.norms.buffers()` has them.
+    """
     entering = "pre_activation" if network.before else "activation"
     sums: dict[str, list[Tensor]] = {}
 
     def observe(name: str, values: Tensor) -> None:
         if name.endswith(f".{entering}"):
-            found = [values.mean(1), values.var(1)]
-            sums[name] = [old + new for old, new in zip(sums[name], found, strict=True)] if name in sums else found
+            batch = [values.mean(1), values.var(1)]
+            sums[name] = [old + new for old, new in zip(sums[name], batch, strict=True)] if name in sums else batch
 
     with network.batch_statistics():
-        for batch in batches:
-            network(batch, observe)
+        for images in batches:
+            network(images, observe)
     return [total / len(batches) for layer in sums.values() for total in layer]
 
 
 def _lags(network: Perceptron, recomputed: list[Tensor]) -> dict[str, Tensor]:
-    """How far the running statistics are from the recomputed ones, medians over all units.
+    """Measure the distance between the running and the recomputed statistics, as medians over all units.
 
-    lag_mean: the distance of the means, in deviations. lag_deviation: |ln| of the ratio of the deviations. Medians,
-    because a saturated unit has next to no deviation.
+    They are medians because saturated units have almost no deviation.
+
+    Returns:
+        `lag_mean`, the distance between the means in standard deviations, and `lag_deviation`, the absolute logarithm
+        of the ratio of the standard deviations. Each is [members].
     """
     running = list(network.norms.buffers())
-    means, spreads = [], []
+    of_means, of_deviations = [], []
     for at in range(0, len(running), 2):
         deviation = (recomputed[at + 1] + 1e-12).sqrt()
-        means.append((running[at] - recomputed[at]).abs() / deviation)
-        spreads.append(((running[at + 1] + 1e-12).sqrt() / deviation).log().abs())
-    return {"lag_mean": torch.cat(means, 1).median(1).values, "lag_deviation": torch.cat(spreads, 1).median(1).values}
+        of_means.append((running[at] - recomputed[at]).abs() / deviation)
+        of_deviations.append(((running[at + 1] + 1e-12).sqrt() / deviation).log().abs())
+    medians = [torch.cat(distances, 1).median(1).values for distances in (of_means, of_deviations)]
+    return dict(zip(("lag_mean", "lag_deviation"), medians, strict=True))
 
 
 def _accuracy(network: Perceptron, examples: Examples, batch_size: int) -> Tensor:

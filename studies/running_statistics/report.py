@@ -28,7 +28,7 @@ def report(results: Sequence[Result], params: Params, every: int) -> Report:
     header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", "verdict"]
     rows = []
     for result in results:
-        watched = result.outcomes["batchnorm"].watched
+        watched = result.outcomes["batchnorm"].probed
         count = watched["running"].shape[1]
         epochs = params.train.epochs
         for epoch in range(1, epochs + 1):
@@ -58,7 +58,7 @@ def report(results: Sequence[Result], params: Params, every: int) -> Report:
 
 
 def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
-    watched = result.outcomes["batchnorm"].watched
+    watched = result.outcomes["batchnorm"].probed
     lines = []
     for kind, style in KINDS.items():
         means = [interval(column, settings.confidence, settings.resamples) for column in watched[kind].T]
@@ -73,7 +73,7 @@ def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Pan
     for name, label in LAGS.items():
         lines = []
         for result, shade in zip(results, shades, strict=True):
-            values = result.outcomes["batchnorm"].watched[name]
+            values = result.outcomes["batchnorm"].probed[name]
             means = [interval(column, settings.confidence, settings.resamples) for column in values.T]
             style = {"color": str(0.9 - shade), "linestyle": "-", "linewidth": 1 + 1.5 * shade}
             line_label = f"learning rate {result.point.values['train.lr']}"

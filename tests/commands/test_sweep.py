@@ -19,8 +19,9 @@ from mlflow.entities import Run
 from pipeline.cli import main
 from pipeline.data.dataset import Split
 from pipeline.params import VARIANTS
-from pipeline.sweeps import grid, outcome
-from pipeline.training import loop
+from pipeline.sweeps.grid import parse_grid, sweep_name
+from pipeline.sweeps.outcome import Outcome, train_population
+from pipeline.training.part import PartTraining
 from pipeline.training.population import Population
 from tests.samples import enter
 from tests.sweeping import done, make, points, runs, sweep
@@ -58,13 +59,12 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The variants of the populations trained during the test."""
     seen: list[str] = []
-    run = outcome.run
 
-    def counted(population: Population, split: Split, *rest: Any) -> outcome.Outcome:
+    def counted(population: Population, split: Split, *rest: Any) -> Outcome:
         seen.append(population.variant)
-        return run(population, split, *rest)
+        return train_population(population, split, *rest)
 
-    monkeypatch.setattr(outcome, "run", counted)
+    monkeypatch.setattr("pipeline.sweeps.run.train_population", counted)
     return seen
 
 
@@ -132,7 +132,7 @@ def test_more_than_ten_thousand_trainings_are_confirmed(
 def test_a_dry_run_prints_the_plan_and_writes_nothing(fresh: Path, trained: list[str]) -> None:
     before = sorted(fresh.rglob("*"))
     printed = done(*GRID, "--dry-run")
-    name = grid.name(grid.read(GRID[1::2]), {})
+    name = sweep_name(parse_grid(GRID[1::2]), {})
     assert printed.startswith(f"{name}: 4 points, 8 populations of 2 seeds, 8 still to train, about ")
     assert printed.endswith(" seconds\n")
     assert "data.holdout is 0" not in printed
@@ -296,15 +296,15 @@ def test_inside_mlflow_run_the_summary_is_the_run_that_was_started(
 
 def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     command = ("--grid", "epochs=1,2", "--name", "stopped", "--lr", "0.3")
-    run = outcome.run
 
-    def stop(population: Population, split: Split, *rest: Any) -> outcome.Outcome:
+    def stop(population: Population, split: Split, *rest: Any) -> Outcome:
         if len(trained) == 3:
             raise KeyboardInterrupt
-        return run(population, split, *rest)
+        trained.append(population.variant)
+        return train_population(population, split, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(outcome, "run", stop)
+        patch.setattr("pipeline.sweeps.run.train_population", stop)
         result = sweep(*command)
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1].startswith("Interrupted. The same command again resumes")
@@ -321,15 +321,15 @@ def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], mo
 def epochs_until(monkeypatch: pytest.MonkeyPatch, stop: int | None) -> list[int]:
     """Count the epochs that are trained from now on, and interrupt before one."""
     seen: list[int] = []
-    run_epoch = loop._Training.run_epoch
+    run_epoch = PartTraining.run_epoch
 
-    def counted(training: loop._Training) -> None:
+    def counted(training: PartTraining) -> None:
         if len(seen) == stop:
             raise KeyboardInterrupt
         run_epoch(training)
         seen.append(training.epoch)
 
-    monkeypatch.setattr(loop._Training, "run_epoch", counted)
+    monkeypatch.setattr(PartTraining, "run_epoch", counted)
     monkeypatch.setattr("pipeline.training.checkpoint.SECONDS", 0)
     return seen
 

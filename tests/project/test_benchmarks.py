@@ -4,10 +4,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import gpu, report, scale
+from benchmarks import gpu, report, scale_report
 from benchmarks.cli import main
+from benchmarks.projection import Measured, project_sweep
 from benchmarks.rounds import Comparison
-from benchmarks.scale import Measured
 from pipeline.data.dataset import Examples
 from pipeline.params import load
 from pipeline.training.population import Population
@@ -22,7 +22,7 @@ def test_a_population_takes_as_long_as_where_all_workers_are_busy() -> None:
 
 
 def test_ten_nodes_wait_for_training() -> None:
-    found = scale.projected(MEASURED, 10)
+    found = project_sweep(MEASURED, 10)
     assert found.training == pytest.approx(10_100 / 20 * 10)
     assert found.waiting == pytest.approx(0)
     assert found.broadcast == pytest.approx(2)  # 2.5 GB at 1.25 GB/s
@@ -32,7 +32,7 @@ def test_ten_nodes_wait_for_training() -> None:
 
 
 def test_a_thousand_nodes_wait_for_the_log() -> None:
-    found = scale.projected(MEASURED, 1000)
+    found = project_sweep(MEASURED, 1000)
     assert found.training + found.waiting == pytest.approx(60)  # 5.05 waves are 6
     assert found.broadcast == pytest.approx(200)
     assert found.rate == pytest.approx(10_100 * 50 / (200 + 1010))
@@ -40,7 +40,7 @@ def test_a_thousand_nodes_wait_for_the_log() -> None:
 
 
 def test_the_report_says_what_was_measured_and_what_follows() -> None:
-    text = scale.markdown("A machine", MEASURED)
+    text = scale_report.markdown("A machine", MEASURED)
     for row in (
         "| 2 workers | 10.0 | 0.83 |",
         "| data | 250 MB |",

@@ -201,7 +201,7 @@ def test_mlflow_run_trains_one_variant(clone: Path) -> None:
 def test_evaluating_with_other_settings_than_trained_is_refused(clone: Path) -> None:
     done = call(clone, "python", "-m", "pipeline", "evaluate", "--scratch", "--lr", "0.5")
     assert done.returncode == 2
-    assert "trained with another train.lr than asked for; run `dvc repro`" in done.stderr
+    assert "trained with different values of train.lr; run `dvc repro`" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from pipeline.cli import main
 from pipeline.records import sweeps as sweep_records
 from pipeline.tracking import errors, process, sqlite, store
 from pipeline.tracking.provenance import PROCESS_TAG
-from pipeline.training import history as outputs
+from pipeline.training.history import load_history
 from tests.samples import enter
 from tools import sandbox
 from tools.faults import kills, project
@@ -499,7 +499,7 @@ def test_a_damaged_training_is_one_line(folder: Path) -> None:
     path.write_bytes(whole)
     (folder / "runs" / "plain" / "moments.csv").write_text("epoch\n", encoding="utf-8")
     assert refusal("evaluate").startswith("runs/plain: not a complete training")
-    assert outputs.read(Path("runs/batchnorm"))
+    assert load_history(Path("runs/batchnorm"))
 
 
 # Many at once

@@ -6,12 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from pipeline.data.dataset import Examples, Split
-from pipeline.network.perceptron import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.sweeps import outcome
+from pipeline.sweeps.outcome import train_population
 from pipeline.training.loop import Trained, fit
 from tests.samples import population
 
@@ -33,10 +31,6 @@ def learnable(examples: Examples) -> Examples:
     return Examples(examples.images, examples.images[:, :780].reshape(-1, 10, 78).mean(2).argmax(1))
 
 
-def nothing(_: Perceptron) -> dict[str, Tensor]:
-    return {}
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("overrides", [{}, {"optimizer": "sgd", "momentum": "0.9"}, {"noise": "true"}])
 def test_the_first_steps_are_those_of_the_processor(
@@ -46,7 +40,7 @@ def test_the_first_steps_are_those_of_the_processor(
     train = examples(100 * STEPS)
 
     def trained(device: str) -> Trained:
-        return fit(population(given, variant), moved(train, device), nothing)
+        return fit(population(given, variant), moved(train, device))
 
     here, there = trained("cpu"), trained("cuda")
     assert there.loss.shape == (3, STEPS)
@@ -60,7 +54,7 @@ def test_accuracies_are_distributed_as_on_the_processor(params: Make, examples: 
 
     def accuracies(device: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         split = Split(*(moved(part, device) for part in (train, test, test)))
-        return outcome.run(population(given, variant), split).test_accuracy
+        return train_population(population(given, variant), split).test_accuracy
 
     difference = accuracies("cuda") - accuracies("cpu")  # pair by pair: the same seeds
     error = max(difference.std(ddof=1) / len(difference) ** 0.5, 1e-4)
@@ -73,12 +67,12 @@ def test_waits_do_not_grow_with_the_steps(params: Make, examples: Images, varian
 
     def waits(count: int) -> int:
         train = moved(examples(count), "cuda")
-        fit(population(given, variant), train, nothing)  # what happens once in a process
+        fit(population(given, variant), train)  # what happens once in a process
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                fit(population(given, variant), train, nothing)
+                fit(population(given, variant), train)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         return len(caught)
@@ -91,5 +85,5 @@ def test_as_many_members_as_fit_take_less_than_their_share_of_memory(params: Mak
     given = params(seeds=",".join(map(str, range(300))), epochs="1")
     part = next(population(given, "batchnorm").parts(total))
     torch.cuda.reset_peak_memory_stats()
-    fit(part, moved(examples(4000), "cuda"), nothing)
+    fit(part, moved(examples(4000), "cuda"))
     assert torch.cuda.max_memory_allocated() < total / 2

@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 from pipeline import paths
 from pipeline.cli import COMMANDS, main
 from pipeline.params import VARIANTS, Params, load
-from pipeline.sweeps import grid
-from pipeline.sweeps.study import read as read_study
-from pipeline.training import history
+from pipeline.sweeps.grid import list_points, parse_grid
+from pipeline.sweeps.study import load_study
+from pipeline.training.history import HISTORY_FILES
 from tools.sandbox import ROOT, call
 
 PARAMS = load(ROOT / "params.yaml")
@@ -93,8 +93,8 @@ def test_a_study_is_wired(study: str) -> None:
     imported = {name for path in own for name in imports(path) if name in GRAPH.modules}
     assert code_of(stage) == rooms({"pipeline.sweeps", *imported}) | {str(path.relative_to(ROOT)) for path in own}
     assert names(stage["outs"]) == {f"studies/{study}/results"}
-    settings = read_study(folder)
-    assert grid.points(ROOT / "params.yaml", settings.overrides, *map(grid.read, settings.grids))
+    settings = load_study(folder)
+    assert list_points(ROOT / "params.yaml", settings.overrides, *map(parse_grid, settings.grids))
     assert f"]({study}/README.md)" in (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
     page = (folder / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"!\[[^]]+\]\((results/[^)]+)\)", page)
@@ -147,7 +147,7 @@ def test_outputs_are_not_in_git_and_results_are() -> None:
 
 
 def test_plots_and_metrics_are_files_that_stages_leave() -> None:
-    left = {f"{paths.RUNS}/{variant}/{name}" for variant in VARIANTS for name in history.FILES}
+    left = {f"{paths.RUNS}/{variant}/{name}" for variant in VARIANTS for name in HISTORY_FILES}
     left |= {f"{paths.RESULTS}/figures", f"{paths.RESULTS}/metrics.json"}
     dvc = read_yaml("dvc.yaml")
     plotted = {
@@ -185,8 +185,8 @@ def test_mlproject_runs_commands_that_exist() -> None:
         ("subprocess", {"python_index", "provenance"}),
         ("psutil", {"process", "processes"}),
         ("filelock", {"process"}),
-        ("ray", {"ray_cluster"}),
-        ("grpc", {"ray_cluster"}),
+        ("ray", {"ray_address", "ray_cluster"}),
+        ("grpc", {"ray_address"}),
     ],
 )
 def test_a_library_has_one_home(library: str, owners: set[str]) -> None:

@@ -37,7 +37,7 @@ def split(examples: Images) -> Split:
 def trained(described: Population, split: Split) -> Perceptron:
     """A network in evaluation mode whose weights and statistics are those after training."""
     network = described.network().eval()
-    network.load_state_dict(fit(described, split.train, lambda _: {}).weights)
+    network.load_state_dict(fit(described, split.train).weights)
     return network
 
 
@@ -48,13 +48,13 @@ def test_a_probe_leaves_no_trace_in_the_training(
     params: Make, split: Split, name: str, variant: Variant, settings: dict[str, str]
 ) -> None:
     described = population(params(**SETTINGS, **settings), variant)
-    watched = fit(described, split.train, lambda _: {}, watch=probe_of(name, 1).watch(described, split))
-    alone = fit(described, split.train, lambda _: {})
-    assert torch.equal(watched.loss, alone.loss)
-    assert all(torch.equal(tensor, alone.weights[key]) for key, tensor in watched.weights.items())
-    assert watched.watched
-    assert all(tensor.shape[:2] == (2, 9) for tensor in watched.watched.values())
-    assert all(bool(tensor.isfinite().all()) for tensor in watched.watched.values())
+    probed = fit(described, split.train, probing=probe_of(name, 1).probing(described, split))
+    alone = fit(described, split.train)
+    assert torch.equal(probed.loss, alone.loss)
+    assert all(torch.equal(tensor, alone.weights[key]) for key, tensor in probed.weights.items())
+    assert probed.probed
+    assert all(tensor.shape[:2] == (2, 9) for tensor in probed.probed.values())
+    assert all(bool(tensor.isfinite().all()) for tensor in probed.probed.values())
 
 
 # The loss along the gradient

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.analysis import figures
 from pipeline.files import to_csv
 from pipeline.params import Params
-from pipeline.sweeps import grid
+from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.report import Report, Result
 from studies.internal_covariate_shift import report as internal_covariate_shift
@@ -30,17 +30,17 @@ Floats = NDArray[np.float64]
 
 
 def outcome(
-    accuracy: Sequence[float], watched: dict[str, Floats] | None = None, test: Sequence[float] | None = None
+    accuracy: Sequence[float], probed: dict[str, Floats] | None = None, test: Sequence[float] | None = None
 ) -> Outcome:
     """Two epochs; 0.1, half of the final accuracy, and the final accuracy per seed; a loss of 1 less the accuracy."""
     final = np.array(accuracy, float)
     curve = np.stack([np.full_like(final, 0.1), final / 2, final], axis=1)
     tested = final if test is None else np.array(test, float)
-    return Outcome(1 - curve[:, 1:], 1 - curve, curve, 1 - tested, tested, np.zeros_like(final), watched or {})
+    return Outcome(1 - curve[:, 1:], 1 - curve, curve, 1 - tested, tested, np.zeros_like(final), probed or {})
 
 
 def results(spans: dict[str, list[str]], plain: list[Outcome], batchnorm: list[Outcome]) -> list[Result]:
-    points = grid.points(PARAMS, {"seeds": "0,1", "epochs": "2"}, spans)
+    points = list_points(PARAMS, {"seeds": "0,1", "epochs": "2"}, spans)
     return [Result(point, {"plain": p, "batchnorm": b}) for point, p, b in zip(points, plain, batchnorm, strict=True)]
 
 

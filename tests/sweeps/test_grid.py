@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.params import load
-from pipeline.sweeps import grid
+from pipeline.sweeps.grid import full_name, list_points, parse_grid, sweep_name
 from tests.samples import PARAMS
 
 
@@ -33,12 +33,12 @@ from tests.samples import PARAMS
     ],
 )
 def test_values(text: str, values: list[str]) -> None:
-    assert grid.read([f"train.lr={text}"]) == {"train.lr": values}
+    assert parse_grid([f"train.lr={text}"]) == {"train.lr": values}
 
 
 def test_every_value_is_one_that_the_params_file_takes() -> None:
-    read = grid.read(["hidden=[5],[6,7]", "lr=log(1e-4,1,3)", "batch_size=60,2000", "optimizer=sgd"])
-    found = [point.params for point in grid.points(PARAMS, {}, read)]
+    read = parse_grid(["hidden=[5],[6,7]", "lr=log(1e-4,1,3)", "batch_size=60,2000", "optimizer=sgd"])
+    found = [point.params for point in list_points(PARAMS, {}, read)]
     assert {params.model.hidden for params in found} == {(5,), (6, 7)}
     assert sorted({params.train.lr for params in found}) == [1e-4, 1e-2, 1]
     assert {params.train.batch_size for params in found} == {60, 2000}
@@ -46,7 +46,7 @@ def test_every_value_is_one_that_the_params_file_takes() -> None:
 
 
 def test_equals_signs_after_the_first_belong_to_the_values() -> None:
-    assert grid.read(["a=b=c"]) == {"a": ["b=c"]}
+    assert parse_grid(["a=b=c"]) == {"a": ["b=c"]}
 
 
 NOT_A_RANGE = "not a range; log(FIRST,LAST,COUNT) has positive ends, lin(…) any, and COUNT is 1 to 10,000"
@@ -85,7 +85,7 @@ NOT_A_RANGE = "not a range; log(FIRST,LAST,COUNT) has positive ends, lin(…) an
 )
 def test_a_bad_form_is_one_line(specifications: list[str], words: str) -> None:
     with pytest.raises(UserError) as caught:
-        grid.read(specifications)
+        parse_grid(specifications)
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
@@ -94,7 +94,7 @@ def test_a_bad_form_is_one_line(specifications: list[str], words: str) -> None:
 @pytest.mark.parametrize("text", ["[" * 2000, "!!bool x", "lin(-1.7e308,1.7e308,3)"], ids=["deep", "tag", "overflow"])
 def test_what_cannot_be_built_is_one_line(text: str) -> None:
     with pytest.raises(UserError) as caught:
-        grid.read([f"lr={text}"])
+        parse_grid([f"lr={text}"])
     assert "\n" not in str(caught.value)
 
 
@@ -126,29 +126,29 @@ SHARED = "all points share the images, the seeds, the processor and how they are
 )
 def test_a_key_or_value_that_is_not_allowed_is_one_line(key: str, value: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        grid.points(PARAMS, {}, {"epochs": ["1", "2"], key: [value]})
+        list_points(PARAMS, {}, {"epochs": ["1", "2"], key: [value]})
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
 
 
 def test_one_bad_value_among_good_ones_is_found() -> None:
     with pytest.raises(UserError, match=r"^params\.yaml: train\.momentum = 1: should be less than 1$"):
-        grid.points(PARAMS, {}, {"momentum": ["0", "0.5", "1"], "lr": ["0.1", "0.2"]})
+        list_points(PARAMS, {}, {"momentum": ["0", "0.5", "1"], "lr": ["0.1", "0.2"]})
 
 
 def test_a_key_that_two_sections_have_is_ambiguous() -> None:
     with pytest.raises(UserError, match=r"^grid lr: ambiguous; choose from model\.lr, train\.lr$"):
-        grid._full("lr", {"model.lr": 1, "train.lr": 2})
+        full_name("lr", {"model.lr": 1, "train.lr": 2})
 
 
 def test_a_key_under_both_its_names_is_given_twice() -> None:
     with pytest.raises(UserError, match=r"given twice"):
-        grid.points(PARAMS, {}, grid.read(["lr=0.1", "train.lr=0.2"]))
+        list_points(PARAMS, {}, parse_grid(["lr=0.1", "train.lr=0.2"]))
 
 
 def test_points_are_the_product_with_the_last_key_fastest() -> None:
     spans = {"lr": ["0.1", "0.2"], "model.hidden": ["[5]", "[6, 7]", "8"], "optimizer": ["adam", "sgd"]}
-    found = grid.points(PARAMS, {}, spans)
+    found = list_points(PARAMS, {}, spans)
     assert len(found) == 2 * 3 * 2
     assert [tuple(point.values.values()) for point in found] == list(itertools.product(*spans.values()))
     assert {tuple(point.values) for point in found} == {("train.lr", "model.hidden", "train.optimizer")}
@@ -161,13 +161,13 @@ def test_points_are_the_product_with_the_last_key_fastest() -> None:
 
 
 def test_a_point_has_every_other_parameter_from_the_file_and_the_overrides() -> None:
-    (point,) = grid.points(PARAMS, {"epochs": "3", "lr": "0.7"}, {"train.lr": ["0.2"]})
+    (point,) = list_points(PARAMS, {"epochs": "3", "lr": "0.7"}, {"train.lr": ["0.2"]})
     assert point.params == load(PARAMS, {"epochs": "3", "lr": "0.2"})
 
 
 def test_a_name_has_the_keys_and_tells_values_apart() -> None:
     spans = {"train.lr": ["0.1", "0.2"], "model.hidden": ["[5]"]}
-    assert re.fullmatch(r"lr-hidden-[0-9a-f]{6}", grid.name(spans, {}))
+    assert re.fullmatch(r"lr-hidden-[0-9a-f]{6}", sweep_name(spans, {}))
     others = [
         {"train.lr": ["0.1", "0.3"], "model.hidden": ["[5]"]},
         {"train.lr": ["0.2", "0.1"], "model.hidden": ["[5]"]},
@@ -175,12 +175,12 @@ def test_a_name_has_the_keys_and_tells_values_apart() -> None:
         {"train.lr": ["0.1", "0.2"]},
         {"train.epochs": ["1"]},
     ]
-    assert len({grid.name(one, {}) for one in (spans, *others)}) == 6
-    assert grid.name(spans, {"epochs": "3"}) != grid.name(spans, {})
+    assert len({sweep_name(one, {}) for one in (spans, *others)}) == 6
+    assert sweep_name(spans, {"epochs": "3"}) != sweep_name(spans, {})
 
 
 def test_a_name_is_the_same_in_every_process() -> None:
-    assert grid.name(dict(grid.read(["train.lr=0.01,0.1"])), {}) == "lr-28450f"
+    assert sweep_name(dict(parse_grid(["train.lr=0.01,0.1"])), {}) == "lr-28450f"
 
 
 def test_the_file_is_read_once_for_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,11 +191,11 @@ def test_the_file_is_read_once_for_all_points(monkeypatch: pytest.MonkeyPatch) -
         return read(path, encoding)
 
     monkeypatch.setattr(Path, "read_text", counted)
-    assert len(grid.points(PARAMS, {}, {"lr": ["0.1", "0.2"]}, {"lr": ["0.3"]})) == 3
+    assert len(list_points(PARAMS, {}, {"lr": ["0.1", "0.2"]}, {"lr": ["0.3"]})) == 3
     assert seen == [PARAMS]
 
 
 def test_points_do_not_inherit_one_anothers_values() -> None:
-    first, second = grid.points(PARAMS, {"epochs": "3"}, {"hidden": ["[5]", "[6, 7]"]})
+    first, second = list_points(PARAMS, {"epochs": "3"}, {"hidden": ["[5]", "[6, 7]"]})
     assert (first.params.model.hidden, second.params.model.hidden) == ((5,), (6, 7))
-    assert grid.points(PARAMS, {}, {"lr": ["0.2"]})[0].params == load(PARAMS, {"lr": "0.2"})
+    assert list_points(PARAMS, {}, {"lr": ["0.2"]})[0].params == load(PARAMS, {"lr": "0.2"})

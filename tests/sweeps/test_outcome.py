@@ -16,14 +16,20 @@ from pipeline.network.metrics import member_losses
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps import outcome
-from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.outcome import (
+    OUTCOME_ARRAYS,
+    Outcome,
+    load_outcome,
+    outcome_digest,
+    save_outcome,
+    train_population,
+)
 from pipeline.training import population as training_population
 from pipeline.training.loop import fit
 from pipeline.training.population import Population
 from tests.samples import ROOT, population, probe_of
 
 SETTINGS = {"hidden": "6,5", "seeds": "3,1,8", "epochs": "2", "batch_size": "16", "validation_batch_size": "9"}
-NAMES = outcome.CURVES
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]
@@ -39,12 +45,12 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def close(one: Outcome, other: Outcome, rtol: float, atol: float) -> None:
-    for name in NAMES:
+    for name in OUTCOME_ARRAYS:
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=rtol, atol=atol, err_msg=name)
 
 
 def member(outcome: Outcome, at: int) -> Outcome:
-    return Outcome(**{name: getattr(outcome, name)[at : at + 1] for name in NAMES})
+    return Outcome(**{name: getattr(outcome, name)[at : at + 1] for name in OUTCOME_ARRAYS})
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -53,7 +59,7 @@ def test_an_outcome_is_what_training_and_the_final_weights_give(
     params: Make, split: Split, variant: Variant, position: str
 ) -> None:
     described = population(params(**SETTINGS, batchnorm_position=position), variant)
-    found = outcome.run(described, split)
+    found = train_population(described, split)
 
     def logits(network: Perceptron) -> dict[str, Tensor]:
         return {"held": network(split.validation.images), "test": network(split.test.images)}
@@ -73,15 +79,15 @@ def test_an_outcome_is_what_training_and_the_final_weights_give(
     np.testing.assert_allclose(found.test_loss, losses.numpy(), rtol=1e-5)
     np.testing.assert_allclose(found.test_accuracy, accuracy(test, split.test.labels).numpy(), rtol=1e-12)
     np.testing.assert_array_equal(found.diverged_at, [0, 0, 0])
-    assert {getattr(found, name).dtype for name in NAMES} == {np.dtype(np.float64)}
+    assert {getattr(found, name).dtype for name in OUTCOME_ARRAYS} == {np.dtype(np.float64)}
 
 
 def test_running_leaves_gradients_as_they_were_and_is_repeatable(params: Make, split: Split) -> None:
     described = population(params(**SETTINGS), "batchnorm")
-    first = outcome.run(described, split)
+    first = train_population(described, split)
     assert torch.is_grad_enabled()
     with torch.no_grad():
-        close(outcome.run(described, split), first, 0, 0)
+        close(train_population(described, split), first, 0, 0)
         assert not torch.is_grad_enabled()
 
 
@@ -89,9 +95,9 @@ def test_running_leaves_gradients_as_they_were_and_is_repeatable(params: Make, s
 @pytest.mark.parametrize("batch_size", ["16", "50"])
 def test_a_member_is_what_it_would_be_alone(params: Make, split: Split, variant: Variant, batch_size: str) -> None:
     described = population(params(**SETTINGS | {"batch_size": batch_size}, lr="0.01"), variant)
-    together = outcome.run(described, split)
+    together = train_population(described, split)
     for at, seed in enumerate(described.seeds):
-        alone = outcome.run(replace(described, seeds=(seed,)), split)
+        alone = train_population(replace(described, seeds=(seed,)), split)
         close(member(together, at), alone, rtol=1e-4, atol=1e-5)
 
 
@@ -116,7 +122,7 @@ def test_a_member_that_diverges_is_marked_and_leaves_the_others_alone(
     params: Make, split: Split, monkeypatch: pytest.MonkeyPatch, variant: Variant, iteration: int
 ) -> None:
     described = population(params(**SETTINGS), variant)
-    healthy = outcome.run(described, split)
+    healthy = train_population(described, split)
     network = Population.network
 
     def spoilt(self: Population) -> Perceptron:
@@ -132,7 +138,7 @@ def test_a_member_that_diverges_is_marked_and_leaves_the_others_alone(
         return made
 
     monkeypatch.setattr(Population, "network", spoilt)
-    found = outcome.run(described, split)
+    found = train_population(described, split)
     np.testing.assert_array_equal(found.diverged_at, [0, iteration, 0])
     np.testing.assert_array_equal(np.isnan(found.train_loss[1]), [iteration <= 4, True])
     assert np.isnan(found.test_loss[1])
@@ -144,38 +150,38 @@ def test_a_description_survives_pickling(params: Make) -> None:
     described = population(params(**SETTINGS), "batchnorm")
     again = pickle.loads(pickle.dumps(described))
     assert again == described
-    assert outcome.digest(again, 10, "i") == outcome.digest(described, 10, "i")
+    assert outcome_digest(again, 10, "i") == outcome_digest(described, 10, "i")
 
 
 def test_an_outcome_survives_its_file(params: Make, split: Split, tmp_path: Path) -> None:
-    found = outcome.run(population(params(**SETTINGS), "plain"), split)
+    found = train_population(population(params(**SETTINGS), "plain"), split)
     spoilt = replace(found, test_loss=np.array([np.nan, np.inf, 1 / 3]), train_loss=found.train_loss.T.copy().T)
     path = tmp_path / "sweeps" / "one.safetensors"
-    outcome.write(path, spoilt)
-    back = outcome.read(path)
+    save_outcome(path, spoilt)
+    back = load_outcome(path)
     assert back
-    for name in NAMES:
+    for name in OUTCOME_ARRAYS:
         np.testing.assert_array_equal(getattr(back, name), getattr(spoilt, name))
     assert [file.name for file in path.parent.iterdir()] == ["one.safetensors"]
 
 
 def test_a_missing_or_damaged_file_is_no_outcome(params: Make, split: Split, tmp_path: Path) -> None:
     path = tmp_path / "one.safetensors"
-    assert outcome.read(path) is None
-    outcome.write(path, outcome.run(population(params(**SETTINGS), "plain"), split))
+    assert load_outcome(path) is None
+    save_outcome(path, train_population(population(params(**SETTINGS), "plain"), split))
     whole = path.read_bytes()
     for damaged in (b"", whole[:-1], whole[: len(whole) // 2], b"\xff" * 100, whole[:8] + b"x" * (len(whole) - 8)):
         path.write_bytes(damaged)
-        assert outcome.read(path) is None
+        assert load_outcome(path) is None
     path.write_bytes(whole.replace(b"test_loss", b"test_lost"))  # of a version with other fields
-    assert outcome.read(path) is None
+    assert load_outcome(path) is None
     path.write_bytes(whole)
-    assert outcome.read(path) is not None
+    assert load_outcome(path) is not None
 
 
 def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -> None:
     base = population(params(**SETTINGS), "plain")
-    digests = [outcome.digest(base, 0, "images")]
+    digests = [outcome_digest(base, 0, "images")]
     changes = {
         "hidden": "6,4",
         "activation": "relu",
@@ -191,13 +197,13 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         "noise": "true",
     }
     for name, text in changes.items():
-        digests.append(outcome.digest(population(params(**SETTINGS | {name: text}), "plain"), 0, "images"))
+        digests.append(outcome_digest(population(params(**SETTINGS | {name: text}), "plain"), 0, "images"))
     digests += [
-        outcome.digest(population(params(**SETTINGS | {"seeds": "1,3,8"}), "plain"), 0, "images"),
-        outcome.digest(replace(base, seeds=(3, 1)), 0, "images"),
-        outcome.digest(replace(base, variant="batchnorm"), 0, "images"),
-        outcome.digest(base, 1, "images"),
-        outcome.digest(base, 0, "others"),
+        outcome_digest(population(params(**SETTINGS | {"seeds": "1,3,8"}), "plain"), 0, "images"),
+        outcome_digest(replace(base, seeds=(3, 1)), 0, "images"),
+        outcome_digest(replace(base, variant="batchnorm"), 0, "images"),
+        outcome_digest(base, 1, "images"),
+        outcome_digest(base, 0, "others"),
     ]
     assert len(set(digests)) == len(digests) == 18
     assert all(len(digest) == 64 for digest in digests)
@@ -205,7 +211,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
 
 def test_the_digest_is_not_of_how_variants_are_compared(params: Make) -> None:
     one, other = (population(params(**SETTINGS, confidence=text), "plain") for text in ("0.9", "0.95"))
-    assert outcome.digest(one, 0, "images") == outcome.digest(other, 0, "images")
+    assert outcome_digest(one, 0, "images") == outcome_digest(other, 0, "images")
 
 
 def test_the_digest_is_of_the_code_that_computes(params: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,11 +220,11 @@ def test_the_digest_is_of_the_code_that_computes(params: Make, tmp_path: Path, m
     for module in (training_population, outcome):
         copy = tmp_path / Path(str(module.__file__)).relative_to(ROOT)
         monkeypatch.setattr(module, "__file__", str(copy))
-    before = outcome.digest(described, 0, "images", probe)
-    assert outcome.digest(described, 0, "images", replace(probe, source="# changed")) != before
+    before = outcome_digest(described, 0, "images", probe)
+    assert outcome_digest(described, 0, "images", replace(probe, source="# changed")) != before
     for path in sorted((tmp_path / "pipeline").rglob("*.py")):
         whole = path.read_bytes()
         path.write_bytes(whole + b"# changed")
         computes = path.parent.name in ("data", "network", "training") or path.name == "outcome.py"
-        assert (outcome.digest(described, 0, "images", probe) != before) is computes, path
+        assert (outcome_digest(described, 0, "images", probe) != before) is computes, path
         path.write_bytes(whole)

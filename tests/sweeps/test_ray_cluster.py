@@ -26,8 +26,10 @@ from pipeline.data.dataset import Examples, Split
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, load
 from pipeline.records import sweeps as sweep_records
-from pipeline.sweeps import outcome, ray_cluster
+from pipeline.sweeps import ray_address, ray_cluster
+from pipeline.sweeps.outcome import OUTCOME_ARRAYS, load_outcome, train_population
 from pipeline.sweeps.probe import Probe
+from pipeline.sweeps.ray_worker import arrays_to_split, split_to_arrays, train_on_worker
 from pipeline.training.population import Population
 from tests.samples import PARAMS, ROOT, enter, probe_of
 from tests.sweeping import done, make, points, sweep
@@ -44,10 +46,10 @@ LONG = ("--epochs", "150")  # of tiny networks: half a second
 def test_the_split_arrives_as_it_was_without_a_copy(examples: Callable[..., Examples], holdout: int) -> None:
     train, test = examples(30), examples(12, seed=1)
     split = Split(train, examples(holdout, seed=2) if holdout else test, test)
-    arrays = ray_cluster._arrays(split)
+    arrays = split_to_arrays(split)
     for pixels, labels in arrays:
         pixels.flags.writeable = labels.flags.writeable = False  # as Ray hands them over
-    back = ray_cluster._split(arrays, torch.device("cpu"))
+    back = arrays_to_split(arrays, torch.device("cpu"))
     for one, other in ((back.train, train), (back.validation, split.validation), (back.test, test)):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
@@ -63,26 +65,26 @@ def test_a_worker_gives_what_this_process_gives_and_reports_now_and_then(
     split = Split(examples(30), examples(6, seed=1), examples(12, seed=2))
     population = Population("batchnorm", params.model, params.train, params.train.seeds)
     seconds = iter(range(100))
-    monkeypatch.setattr("pipeline.sweeps.ray_cluster.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("pipeline.sweeps.ray_worker.time.monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr("ray.get", lambda _: pytest.fail("Ray gives the processor of a worker that waits to another"))
     told: list[tuple[str, int]] = []
 
-    class Tell:
+    class Update:
         @staticmethod
         def remote(digest: str, epochs: int) -> None:
             told.append((digest, epochs))
 
-    class Reports:
-        tell = Tell()
+    class Progress:
+        update = Update()
 
-    reports: Any = Reports()
-    found = ray_cluster._population(population, probe, ray_cluster._arrays(split), "cpu", 1, reports, "it")
-    expected = outcome.run(population, split, probe)
-    for name in outcome.CURVES:
+    progress: Any = Progress()
+    found = train_on_worker(population, probe, split_to_arrays(split), "cpu", 1, progress, "it")
+    expected = train_population(population, split, probe)
+    for name in OUTCOME_ARRAYS:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    assert found.watched.keys() == expected.watched.keys()
-    for name in found.watched:
-        np.testing.assert_array_equal(found.watched[name], expected.watched[name], err_msg=name)
+    assert found.probed.keys() == expected.probed.keys()
+    for name in found.probed:
+        np.testing.assert_array_equal(found.probed[name], expected.probed[name], err_msg=name)
     # A look at the clock is a second here, and a report takes one itself; an epoch of all is 2 of members.
     assert told == [("it", 4), ("it", 8), ("it", 12)]
 
@@ -103,10 +105,10 @@ def test_a_bad_address_is_one_line(address: str, words: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_what_answers_and_is_not_ray_is_one_line(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    monkeypatch.setattr(ray_cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(ray_address, "TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.2", 0)) as silent:  # Ray makes another address of 127.0.0.1
         address = f"{scheme}127.0.0.2:{silent.getsockname()[1]}"
-        assert re.fullmatch(words_of(address, "what answers there is not Ray"), refusal(address))
+        assert re.fullmatch(words_of(address, "the server there is not Ray"), refusal(address))
 
 
 def words_of(address: str, words: str) -> str:
@@ -138,7 +140,7 @@ def test_sigterm_while_ray_starts_ends_as_elsewhere(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_errors_of_ray_are_one_line(error: Exception, words: str) -> None:
-    assert ray_cluster._words(error) == words
+    assert ray_cluster.first_sentence(error) == words
 
 
 def test_without_ray_the_option_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +197,7 @@ def training(processes: Iterable[psutil.Process]) -> bool:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             titles += process.cmdline()[:1]
-    return any(title.startswith("ray::_population") for title in titles)
+    return any(title.startswith("ray::train_on_worker") for title in titles)
 
 
 @pytest.fixture(scope="module")
@@ -307,9 +309,9 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     assert done(*command, "--name", "near").startswith("near: 4 points, 8 populations of 2 seeds, 8 still to train\n")
     assert kept("far") == kept("near")
     assert len(kept("far")) == 8
-    kept_one = outcome.read(next(Path("sweeps", "far").iterdir()))
+    kept_one = load_outcome(next(Path("sweeps", "far").iterdir()))
     assert kept_one
-    assert kept_one.watched
+    assert kept_one.probed
     everything = [(lr, variant) for lr in ("0.01", "0.1", "0.2", "1.0") for variant in sorted(VARIANTS)]
     assert logged(project, "far") == everything
     far, near = bars
@@ -357,13 +359,13 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
 def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
     project: Path, nodes: Nodes, after: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_cluster, "ABANDONED", 1.0)
+    monkeypatch.setattr(ray_cluster, "GIVE_UP", 1.0)
     after(1, nodes.lose_the_rest)
     result = sweep("--grid", "lr=0.01,0.1", *LONG, "--name", "left", "--ray", nodes.address)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == (
-        f"Error: --ray {nodes.address}: all nodes that could train are gone; "
-        "what came back is kept, and the same command resumes"
+        f"Error: --ray {nodes.address}: no node that could train is left; "
+        "finished populations are kept, and the same command resumes"
     )
     some = kept("left")
     assert len(logged(project, "left")) == len(some) > 0

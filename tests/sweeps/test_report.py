@@ -14,9 +14,10 @@ from pipeline.analysis import figures
 from pipeline.analysis.statistics import Interval
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
-from pipeline.sweeps import grid, panels
-from pipeline.sweeps import run as stage
+from pipeline.sweeps import panels
+from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.output import write_results
 from pipeline.sweeps.report import Result, answer, best, compare_best, table
 from tests.samples import PARAMS
 
@@ -29,7 +30,7 @@ Make = Callable[..., Params]
 def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp_path: Path) -> None:
     found = results([0.5, 0.7], [0.6, 0.8], keys={"model.hidden": ["[5, 4]", "[6]"]})
     settings = params(holdout="10")
-    stage.write(found, settings, tmp_path / "results")
+    write_results(found, settings, tmp_path / "results")
     header, rows = table(found, settings.evaluate)
     text = (tmp_path / "results" / "table.csv").read_text(encoding="utf-8")
     assert list(csv.reader(io.StringIO(text))) == [header, *rows]
@@ -41,7 +42,7 @@ def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp
 
 def test_a_sweep_without_results_is_one_line(params: Make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^the sweep has no results$"):
-        stage.write([], params(), tmp_path / "results")
+        write_results([], params(), tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
@@ -73,7 +74,7 @@ def results(
         "plain": (plain, plain_test or plain),
         "batchnorm": (batchnorm, batchnorm_test or batchnorm),
     }
-    for at, point in enumerate(grid.points(PARAMS, {"seeds": "0,1"}, {key: texts})):
+    for at, point in enumerate(list_points(PARAMS, {"seeds": "0,1"}, {key: texts})):
         pairs = {v: [[values[at], values[at] + spread] for values in given[v]] for v in VARIANTS}
         made.append(Result(point, {v: made_outcome(*pairs[v]) for v in VARIANTS}))
     return made
@@ -86,7 +87,7 @@ def settings(params: Make) -> Evaluate:
 
 def test_the_table_is_means_intervals_and_differences(settings: Evaluate) -> None:
     plain, batchnorm = np.array([[0.5, 0.6, 0.7], [0.1, 0.2, 0.1]]), np.array([[0.9, 0.8, 0.9], [0.1, 0.3, 0.5]])
-    points = grid.points(PARAMS, {}, {"lr": ["0.01", "1"]})
+    points = list_points(PARAMS, {}, {"lr": ["0.01", "1"]})
     found = [
         Result(point, {"plain": made_outcome(p, p), "batchnorm": made_outcome(b, b)})
         for point, p, b in zip(points, plain, batchnorm, strict=True)
@@ -123,7 +124,7 @@ def test_the_interval_is_of_the_confidence_that_is_asked_for(params: Make) -> No
 
 
 def test_a_row_of_several_keys_has_them_first(settings: Evaluate) -> None:
-    points = grid.points(PARAMS, {}, SPANS)
+    points = list_points(PARAMS, {}, SPANS)
     both = {variant: made_outcome([0.5, 0.5], [0.5, 0.5]) for variant in VARIANTS}
     header, rows = table([Result(point, both) for point in points], settings)
     assert header[:2] == ["train.lr", "model.hidden"]
@@ -131,7 +132,7 @@ def test_a_row_of_several_keys_has_them_first(settings: Evaluate) -> None:
 
 
 def test_divergences_are_counted(settings: Evaluate) -> None:
-    (point,) = grid.points(PARAMS, {}, {"lr": ["1"]})
+    (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
     three = [0.5, 0.6, 0.7]
     made = {"plain": made_outcome(three, three, [0, 3, 1]), "batchnorm": made_outcome(three, three)}
     header, (row,) = table([Result(point, {v: made[v] for v in VARIANTS})], settings)
@@ -139,7 +140,7 @@ def test_divergences_are_counted(settings: Evaluate) -> None:
 
 
 def test_a_single_seed_has_no_interval(settings: Evaluate) -> None:
-    (point,) = grid.points(PARAMS, {}, {"lr": ["1"]})
+    (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
     found = [Result(point, {"plain": made_outcome([0.5], [0.4]), "batchnorm": made_outcome([0.75], [0.6])})]
     header, (row,) = table(found, settings)
     cells = dict(zip(header, row, strict=True))
@@ -188,7 +189,7 @@ def test_the_answer_in_words(settings: Evaluate) -> None:
 
 
 def test_no_difference_is_shown_when_the_interval_includes_zero(settings: Evaluate) -> None:
-    (point,) = grid.points(PARAMS, {}, {"lr": ["1"]})
+    (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
 
     def words(batchnorm: list[float]) -> str:
         both = {"plain": made_outcome([0.5, 0.5], [0.5, 0.5]), "batchnorm": made_outcome([0.5, 0.5], batchnorm)}

@@ -13,12 +13,12 @@ from pipeline.data.dataset import Split
 from pipeline.data.images import ImageFiles, read
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Params
-from pipeline.sweeps import grid, outcome
-from pipeline.sweeps.grid import Point
-from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.grid import Point, list_points
+from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, outcome_digest, train_population
+from pipeline.sweeps.output import pair_up
 from pipeline.sweeps.plan import Task, estimate, load_split, plan
 from pipeline.sweeps.report import Result
-from pipeline.sweeps.run import pair_up, train_tasks
+from pipeline.sweeps.run import train_tasks
 from pipeline.training.population import Population
 from tests.samples import PARAMS
 
@@ -37,7 +37,7 @@ def _denormals() -> Iterator[None]:
 
 @pytest.fixture
 def points() -> list[Point]:
-    return grid.points(PARAMS, SETTINGS, SPANS)
+    return list_points(PARAMS, SETTINGS, SPANS)
 
 
 @pytest.fixture
@@ -54,13 +54,12 @@ def split(params: Make, points: list[Point], images: ImageFiles) -> Split:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Population]:
     """The populations that are trained from now on."""
     seen: list[Population] = []
-    run = outcome.run
 
     def counted(population: Population, split: Split, *rest: Any) -> Outcome:
         seen.append(population)
-        return run(population, split, *rest)
+        return train_population(population, split, *rest)
 
-    monkeypatch.setattr(outcome, "run", counted)
+    monkeypatch.setattr("pipeline.sweeps.run.train_population", counted)
     return seen
 
 
@@ -74,7 +73,7 @@ def same(one: Sequence[Result], other: Sequence[Result]) -> None:
     for a, b in zip(one, other, strict=True):
         assert a.outcomes.keys() == b.outcomes.keys() == set(VARIANTS)
         for variant in VARIANTS:
-            for name in outcome.CURVES:
+            for name in OUTCOME_ARRAYS:
                 x, y = (getattr(result.outcomes[variant], name) for result in (a, b))
                 np.testing.assert_array_equal(x, y, err_msg=name)
 
@@ -87,7 +86,7 @@ def test_the_plan_is_point_by_point_one_population_of_each_variant(
     for task in tasks:
         at = task.point.params
         assert task.population == Population(task.variant, at.model, at.train, (0, 1))
-        assert task.digest == outcome.digest(task.population, 0, images.digest)
+        assert task.digest == outcome_digest(task.population, 0, images.digest)
         assert task.file == tmp_path / "kept" / f"{task.digest}.safetensors"
     assert len({task.digest for task in tasks}) == 8
     assert not (tmp_path / "kept").exists()
@@ -121,7 +120,7 @@ def test_a_result_is_what_training_its_population_gives(
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
     found = swept(tasks, split)
-    alone = outcome.run(tasks[5].population, split)
+    alone = train_population(tasks[5].population, split)
     np.testing.assert_array_equal(found[2].outcomes["batchnorm"].validation_loss, alone.validation_loss)
     assert found[2].point.values == {"train.lr": "0.1", "model.hidden": "[4]"}
 
@@ -186,7 +185,7 @@ def test_the_estimate_grows_with_what_is_to_be_done(
     monkeypatch.setattr("pipeline.sweeps.plan.time.perf_counter", lambda: float(next(ticks)))
 
     def seconds(spans: dict[str, list[str]], **overrides: str) -> float:
-        points = grid.points(PARAMS, SETTINGS | overrides, spans)
+        points = list_points(PARAMS, SETTINGS | overrides, spans)
         return estimate(plan(points, images, tmp_path), split)
 
     one = seconds({"lr": ["0.1"]})
@@ -200,7 +199,7 @@ def test_the_estimate_grows_with_what_is_to_be_done(
 def test_images_that_leave_a_batch_of_one_are_refused_before_anything_is_written(
     params: Make, images: ImageFiles, tmp_path: Path
 ) -> None:
-    points = grid.points(PARAMS, SETTINGS, {"batch_size": ["8", "19"]})
+    points = list_points(PARAMS, SETTINGS, {"batch_size": ["8", "19"]})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=r"^train\.batch_size = 19: leaves a batch of a single image, .*another size$"):
         load_split(params(**SETTINGS), points, images)
@@ -211,4 +210,4 @@ def test_images_that_leave_a_batch_of_one_are_refused_before_anything_is_written
 
 def test_batches_of_one_image_are_refused(params: Make, images: ImageFiles) -> None:
     with pytest.raises(UserError, match=r"^train\.batch_size = 1: "):
-        load_split(params(**SETTINGS), grid.points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)
+        load_split(params(**SETTINGS), list_points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)

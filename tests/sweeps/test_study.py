@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.params import load
-from pipeline.sweeps import grid, study
+from pipeline.sweeps.grid import list_points, parse_grid
+from pipeline.sweeps.study import Study, load_study
 from tests.samples import PARAMS, ROOT
 
 
@@ -26,7 +27,7 @@ def test_a_study_is_its_name_its_grid_and_what_it_sets(tmp_path: Path) -> None:
           model.activation: relu,tanh
           epochs: 3
     """
-    found = study.read(written(tmp_path, text))
+    found = load_study(written(tmp_path, text))
     assert found.name == "depth"
     assert found.grids == (("train.lr=log(1e-4,1,9)", "batch_size=60,2000", "model.activation=relu,tanh", "epochs=3"),)
     assert found.overrides == {"data.holdout": "10", "hidden": "5,4", "train.lr": "0.01"}
@@ -34,40 +35,40 @@ def test_a_study_is_its_name_its_grid_and_what_it_sets(tmp_path: Path) -> None:
 
 def test_setting_nothing_is_allowed(tmp_path: Path) -> None:
     folder = written(tmp_path, "grid: {lr: 0.1}")
-    assert study.read(folder) == study.Study("depth", (("lr=0.1",),), {})
+    assert load_study(folder) == Study("depth", (("lr=0.1",),), {})
     (folder / "params.yaml").write_text("grid: {lr: 0.1}\nset:\n", encoding="utf-8")
-    assert study.read(folder).overrides == {}
+    assert load_study(folder).overrides == {}
 
 
 def test_the_name_is_the_folders_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(written(tmp_path, "grid: {lr: 0.1}"))
-    assert study.read(Path()).name == "depth"
+    assert load_study(Path()).name == "depth"
 
 
 def test_lists_in_a_list_are_values(tmp_path: Path) -> None:
-    found = study.read(written(tmp_path, "grid: {model.hidden: [[5], [6, 7]]}"))
-    assert grid.read(found.grids[0]) == {"model.hidden": ["[5]", "[6, 7]"]}
+    found = load_study(written(tmp_path, "grid: {model.hidden: [[5], [6, 7]]}"))
+    assert parse_grid(found.grids[0]) == {"model.hidden": ["[5]", "[6, 7]"]}
 
 
 def test_a_study_may_sweep_several_grids(tmp_path: Path) -> None:
     folder = written(tmp_path, "grid: [{lr: '0.1,1', epochs: 2}, {lr: 1, epochs: '2,3'}]\nset: {seeds: [4]}")
-    found = study.read(folder)
+    found = load_study(folder)
     assert found.grids == (("lr=0.1,1", "epochs=2"), ("lr=1", "epochs=2,3"))
-    points = grid.points(PARAMS, found.overrides, *map(grid.read, found.grids))
+    points = list_points(PARAMS, found.overrides, *map(parse_grid, found.grids))
     assert [tuple(point.values.values()) for point in points] == [("0.1", "2"), ("1", "2"), ("1", "3")]
     assert {point.params.train.seeds for point in points} == {(4,)}
     with pytest.raises(UserError, match=r"^grid: one varies train\.lr, another train\.epochs$"):
-        grid.points(PARAMS, {}, grid.read(["lr=1"]), grid.read(["epochs=1"]))
+        list_points(PARAMS, {}, parse_grid(["lr=1"]), parse_grid(["epochs=1"]))
 
 
 def test_a_study_may_measure_more_and_say_more(tmp_path: Path) -> None:
     folder = written(tmp_path, "grid: {lr: 0.1}\nprobe_every: 5")
     (folder / "probe.py").write_text("def probe(population, split):\n    return lambda network: {}\n", encoding="utf-8")
     (folder / "report.py").write_text("def report(results, params, every):\n    return every\n", encoding="utf-8")
-    found = study.read(folder)
+    found = load_study(folder)
     assert found.probe
     assert found.probe.every == 5
-    assert found.findings([], load(PARAMS)) == 5  # type: ignore[comparison-overlap]
+    assert found.own_report([], load(PARAMS)) == 5  # type: ignore[comparison-overlap]
 
 
 @pytest.mark.parametrize(
@@ -83,24 +84,24 @@ def test_wrong_code_is_one_line(tmp_path: Path, name: str, source: str, words: s
     folder = written(tmp_path, "grid: {lr: 0.1}" + "\nprobe_every: 5" * (name == "probe.py"))
     (folder / name).write_text(source, encoding="utf-8")
     with pytest.raises(UserError) as caught:
-        study.read(folder)
+        load_study(folder)
     assert str(caught.value).startswith(f"{folder}/{words}")
 
 
 def test_how_often_to_probe_is_checked(tmp_path: Path) -> None:
     folder = written(tmp_path, "grid: {lr: 0.1}\nprobe_every: 5")
     with pytest.raises(UserError, match=r"params\.yaml: probe_every = 5: there is no probe\.py beside it$"):
-        study.read(folder)
+        load_study(folder)
     (folder / "probe.py").write_text("def probe(population, split): ...\n", encoding="utf-8")
     for every in ("0", "-1", "2.5", "true", "a", "null"):
         (folder / "params.yaml").write_text(f"grid: {{lr: 0.1}}\nprobe_every: {every}", encoding="utf-8")
         with pytest.raises(UserError, match=r"params\.yaml: probe_every = .*: should be a number of iterations$"):
-            study.read(folder)
+            load_study(folder)
 
 
 def test_null_is_set_as_null(tmp_path: Path) -> None:
-    found = study.read(written(tmp_path, "grid: {lr: 0.1}\nset: {data.directory: null}"))
-    (point,) = grid.points(PARAMS, found.overrides, grid.read(found.grids[0]))
+    found = load_study(written(tmp_path, "grid: {lr: 0.1}\nset: {data.directory: null}"))
+    (point,) = list_points(PARAMS, found.overrides, parse_grid(found.grids[0]))
     assert point.params.data.directory is None
 
 
@@ -124,23 +125,23 @@ def test_null_is_set_as_null(tmp_path: Path) -> None:
 def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
     folder = written(tmp_path, text)
     with pytest.raises(UserError) as caught:
-        study.read(folder)
+        load_study(folder)
     assert str(caught.value).startswith(f"{folder}/params.yaml: {words}")
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_or_binary_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        study.read(tmp_path / "nowhere")
+        load_study(tmp_path / "nowhere")
     assert str(caught.value).startswith(f"{tmp_path}/nowhere/params.yaml: cannot be read: ")
     assert "No such file or directory" in str(caught.value)
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"params\.yaml: cannot be read: 'utf-8' codec") as caught:
-        study.read(tmp_path)
+        load_study(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("folder", sorted(path.parent for path in (ROOT / "studies").glob("*/params.yaml")), ids=str)
 def test_the_projects_studies_have_points(folder: Path) -> None:
-    found = study.read(folder)
-    assert len(grid.points(PARAMS, found.overrides, *map(grid.read, found.grids))) > 1
+    found = load_study(folder)
+    assert len(list_points(PARAMS, found.overrides, *map(parse_grid, found.grids))) > 1

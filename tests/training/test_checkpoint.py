@@ -17,8 +17,8 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_states_come_back_part_by_part(tmp_path: Path) -> None:
     parts = [{"loss": torch.rand(2, at + 1), "epoch": torch.tensor(at)} for at in range(12)]
     parts[1]["loss"] = torch.tensor([[float("nan")], [float("inf")]])
-    Checkpoint(tmp_path / "one.checkpoint").write(parts)
-    back = Checkpoint(tmp_path / "one.checkpoint").read()
+    Checkpoint(tmp_path / "one.checkpoint").save(parts)
+    back = Checkpoint(tmp_path / "one.checkpoint").load()
     assert len(back) == 12
     for one, other in zip(parts, back, strict=True):
         assert one.keys() == other.keys()
@@ -32,9 +32,9 @@ def test_it_is_due_when_its_seconds_have_passed_since_the_last_time(
     monkeypatch.setattr("pipeline.training.checkpoint.time.monotonic", lambda: next(clock))
     monkeypatch.setattr("pipeline.training.checkpoint.SECONDS", 10)
     checkpoint = Checkpoint(tmp_path / "one.checkpoint")
-    assert [checkpoint.due(), checkpoint.due()] == [False, True]
-    checkpoint.write([{"loss": torch.rand(1)}])
-    assert [checkpoint.due(), checkpoint.due()] == [False, True]
+    assert [checkpoint.is_due(), checkpoint.is_due()] == [False, True]
+    checkpoint.save([{"loss": torch.rand(1)}])
+    assert [checkpoint.is_due(), checkpoint.is_due()] == [False, True]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff" * 40])
@@ -42,13 +42,13 @@ def test_a_missing_or_damaged_file_is_no_state(tmp_path: Path, content: bytes | 
     checkpoint = Checkpoint(tmp_path / "one.checkpoint")
     if content is not None:
         checkpoint.path.write_bytes(content)
-    assert checkpoint.read() == []
+    assert checkpoint.load() == []
 
 
 @pytest.mark.usefixtures("_at_once")
 def test_it_is_removed_if_it_is_there(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "one.checkpoint")
     checkpoint.remove()
-    checkpoint.write([{"loss": torch.rand(1)}])
+    checkpoint.save([{"loss": torch.rand(1)}])
     checkpoint.remove()
     assert list(tmp_path.iterdir()) == []

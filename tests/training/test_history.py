@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
-from pipeline.params import Params
-from pipeline.training import history as outputs
+from pipeline.training.csv_files import MOMENTS
+from pipeline.training.history import HISTORY_FILES, load_history, load_weights, save_history
 from pipeline.training.loop import Trained
 
 SEEDS = (3, 5, 11)
@@ -30,7 +29,7 @@ def trained(seeds: int = len(SEEDS)) -> Trained:
     }
     for tensor in TENSORS:
         measured[f"{tensor}.counts"] = torch.randint(1000, (*shape, 100), generator=generator)
-        for what in outputs.MOMENTS[: 2 if tensor.endswith("normalised") else 3]:
+        for what in MOMENTS[: 2 if tensor.endswith("normalised") else 3]:
             measured[f"{tensor}.{what}"] = torch.randn(shape, generator=generator, dtype=torch.float64)
     weights = {
         "linears.0.weight": torch.randn(seeds, 4, 5, generator=generator),
@@ -47,7 +46,7 @@ def table(path: Path) -> tuple[list[str], list[list[str]]]:
 
 def error(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
-        outputs.read(folder)
+        load_history(folder)
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).startswith(f"{folder}: not a complete training (")
     assert str(caught.value).endswith("; run `dvc repro`")
@@ -56,8 +55,8 @@ def error(folder: Path) -> str:
 
 def test_a_training_is_read_back_as_written(tmp_path: Path) -> None:
     made = trained()
-    outputs.write(tmp_path, SEEDS, made)
-    found = outputs.read(tmp_path)
+    save_history(tmp_path, SEEDS, made)
+    found = load_history(tmp_path)
     assert found.seeds == SEEDS
     assert found.epochs == EPOCHS
     assert found.diverged() == 0
@@ -77,8 +76,8 @@ def test_a_training_is_read_back_as_written(tmp_path: Path) -> None:
 def test_weights_are_read_back_bit_for_bit(tmp_path: Path) -> None:
     made = trained()
     sliced = replace(made, weights=made.weights | {"turned": torch.rand(3, 4, 5).transpose(1, 2)})
-    outputs.write(tmp_path, SEEDS, sliced)
-    found = outputs.read_weights(tmp_path)
+    save_history(tmp_path, SEEDS, sliced)
+    found = load_weights(tmp_path)
     assert found.keys() == sliced.weights.keys()
     for name, weights in found.items():
         np.testing.assert_array_equal(np.asarray(weights), sliced.weights[name].numpy())
@@ -86,15 +85,15 @@ def test_weights_are_read_back_bit_for_bit(tmp_path: Path) -> None:
 
 def test_float32_losses_lose_nothing(tmp_path: Path) -> None:
     made = trained()
-    outputs.write(tmp_path, SEEDS, made)
-    np.testing.assert_array_equal(outputs.read(tmp_path).train_loss.astype(np.float32), made.loss.numpy())
+    save_history(tmp_path, SEEDS, made)
+    np.testing.assert_array_equal(load_history(tmp_path).train_loss.astype(np.float32), made.loss.numpy())
 
 
 def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("a", "b", "b"):
-        outputs.write(tmp_path / folder, SEEDS, trained())
+        save_history(tmp_path / folder, SEEDS, trained())
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == sorted({*outputs.FILES} - {"settings.json"})
+    assert names == sorted({*HISTORY_FILES} - {"settings.json"})
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -110,7 +109,7 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_curve_has_its_steps_the_mean_and_a_column_per_seed(
     tmp_path: Path, name: str, step: str, first: int, rows: int
 ) -> None:
-    outputs.write(tmp_path, SEEDS, trained())
+    save_history(tmp_path, SEEDS, trained())
     header, lines = table(tmp_path / name)
     assert header == [step, "mean", "seed_3", "seed_5", "seed_11"]
     assert [line[0] for line in lines] == [str(first + at) for at in range(rows)]
@@ -120,20 +119,20 @@ def test_a_curve_has_its_steps_the_mean_and_a_column_per_seed(
 
 def test_moments_have_a_row_per_epoch_seed_and_tensor(tmp_path: Path) -> None:
     made = trained()
-    outputs.write(tmp_path, SEEDS, made)
+    save_history(tmp_path, SEEDS, made)
     header, rows = table(tmp_path / "moments.csv")
     assert header == ["epoch", "seed", "layer", "tensor", "mean", "std", "saturated"]
     expected = [[str(e), str(s), *t.split(".")] for e in range(EPOCHS + 1) for s in SEEDS for t in TENSORS]
     assert [row[:4] for row in rows] == expected
     assert {row[6] == "" for row in rows if row[3] == "normalised"} == {True}
     row = next(row for row in rows if row[:4] == ["1", "5", "layer1", "activation"])
-    for what, text in zip(outputs.MOMENTS, row[4:], strict=True):
+    for what, text in zip(MOMENTS, row[4:], strict=True):
         assert float(text) == pytest.approx(made.measured[f"layer1.activation.{what}"][1, 1].item(), rel=1e-8)
 
 
 def test_metrics_are_the_final_values_over_seeds(tmp_path: Path) -> None:
     made = trained()
-    outputs.write(tmp_path, SEEDS, made)
+    save_history(tmp_path, SEEDS, made)
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert (found["seeds"], found["diverged"]) == (3, 0)
     for values, summary in (
@@ -149,9 +148,9 @@ def test_metrics_are_the_final_values_over_seeds(tmp_path: Path) -> None:
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
-    outputs.write(tmp_path, [4], trained(seeds=1))
+    save_history(tmp_path, [4], trained(seeds=1))
     assert json.loads((tmp_path / "metrics.json").read_text())["train"]["loss"]["std"] == 0
-    found = outputs.read(tmp_path)
+    found = load_history(tmp_path)
     assert found.seeds == (4,)
     assert found.train_loss.shape == (1, ITERATIONS)
     assert found.moments["layer1.activation.mean"].shape == (1, EPOCHS + 1)
@@ -163,8 +162,8 @@ def test_trainings_that_diverged_are_counted_and_survive(tmp_path: Path) -> None
     made.loss[2, 3] = torch.nan
     made.measured["loss"][0, 1:] = torch.nan
     made.measured["layer1.activation.mean"][0, 1:] = torch.nan
-    outputs.write(tmp_path, SEEDS, made)
-    found = outputs.read(tmp_path)
+    save_history(tmp_path, SEEDS, made)
+    found = load_history(tmp_path)
     assert found.diverged() == 2
     np.testing.assert_array_equal(np.isnan(found.train_loss), made.loss.isnan().numpy())
     np.testing.assert_array_equal(np.isnan(found.validation_loss), made.measured["loss"].isnan().numpy())
@@ -176,8 +175,8 @@ def test_trainings_that_diverged_are_counted_and_survive(tmp_path: Path) -> None
 def test_an_infinite_loss_counts_as_diverged_and_survives(tmp_path: Path) -> None:
     made = trained()
     made.loss[1, 3] = torch.inf
-    outputs.write(tmp_path, SEEDS, made)
-    found = outputs.read(tmp_path)
+    save_history(tmp_path, SEEDS, made)
+    found = load_history(tmp_path)
     assert found.diverged() == 1
     assert found.train_loss[1, 3] == np.inf
 
@@ -186,7 +185,7 @@ def test_an_infinite_loss_counts_as_diverged_and_survives(tmp_path: Path) -> Non
 def test_metrics_of_a_training_that_diverged_are_json(tmp_path: Path, value: float) -> None:
     made = trained()
     made.loss[1, -1] = value
-    outputs.write(tmp_path, SEEDS, made)
+    save_history(tmp_path, SEEDS, made)
     text = (tmp_path / "metrics.json").read_text()
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert found["diverged"] == 1
@@ -196,10 +195,10 @@ def test_metrics_of_a_training_that_diverged_are_json(tmp_path: Path, value: flo
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in outputs.FILES if name not in ("weights.safetensors", "metrics.json", "settings.json")]
+    "name", [name for name in HISTORY_FILES if name not in ("weights.safetensors", "metrics.json", "settings.json")]
 )
 def test_a_missing_file_is_told_in_one_line(tmp_path: Path, name: str) -> None:
-    outputs.write(tmp_path, SEEDS, trained())
+    save_history(tmp_path, SEEDS, trained())
     (tmp_path / name).unlink()
     assert "No such file" in error(tmp_path)
 
@@ -223,7 +222,7 @@ def test_a_missing_folder_is_told_in_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_truncated_file_is_told_in_one_line(tmp_path: Path, name: str, keep: int) -> None:
-    outputs.write(tmp_path, SEEDS, trained())
+    save_history(tmp_path, SEEDS, trained())
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:keep])
     error(tmp_path)
@@ -232,7 +231,7 @@ def test_a_truncated_file_is_told_in_one_line(tmp_path: Path, name: str, keep: i
 @pytest.mark.parametrize("name", ["train_loss.csv", "validation_loss.csv", "validation_accuracy.csv", "moments.csv"])
 @pytest.mark.parametrize("lines", [1, 2, -1])
 def test_missing_rows_are_told_in_one_line(tmp_path: Path, name: str, lines: int) -> None:
-    outputs.write(tmp_path, SEEDS, trained())
+    save_history(tmp_path, SEEDS, trained())
     path = tmp_path / name
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))
     error(tmp_path)
@@ -242,32 +241,20 @@ def test_missing_rows_are_told_in_one_line(tmp_path: Path, name: str, lines: int
     "content", [b"x" * 200_000, b"\xff\xfe", b"iteration,mean,seed_x\n1,2,3\n", b"iteration,mean,seed_0\n1,2,a\n"]
 )
 def test_a_file_of_something_else_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
-    outputs.write(tmp_path, SEEDS, trained())
+    save_history(tmp_path, SEEDS, trained())
     (tmp_path / "train_loss.csv").write_bytes(content)
     error(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [None, 0, 20, -1])
 def test_weights_that_cannot_be_read_are_told_in_one_line(tmp_path: Path, keep: int | None) -> None:
-    outputs.write(tmp_path, SEEDS, trained())
+    save_history(tmp_path, SEEDS, trained())
     path = tmp_path / "weights.safetensors"
     content = path.read_bytes()
     path.unlink()
     if keep is not None:
         path.write_bytes(content[:keep])
     with pytest.raises(UserError) as caught:
-        outputs.read_weights(tmp_path)
+        load_weights(tmp_path)
     assert str(caught.value).startswith(f"{path}: cannot be read (")
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_settings_are_compared(tmp_path: Path, params: Callable[..., Params]) -> None:
-    outputs.write_settings(tmp_path, params())
-    outputs.check_settings(tmp_path, params(confidence="0.9", directory="/elsewhere"))
-    with pytest.raises(
-        UserError, match=r"trained with another model\.hidden, train\.lr than asked for; run `dvc repro`$"
-    ):
-        outputs.check_settings(tmp_path, params(lr="0.5", hidden="3"))
-    (tmp_path / "settings.json").write_text("{")
-    with pytest.raises(UserError, match=r"settings\.json: cannot be read \("):
-        outputs.check_settings(tmp_path, params())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,10 @@ from pipeline.data.dataset import PIXELS, Examples, batch_order
 from pipeline.network.metrics import member_losses
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
-from pipeline.training.loop import Trained, Watch, _Training, fit
+from pipeline.training.checkpoint import Checkpoint
+from pipeline.training.loop import Trained, fit
+from pipeline.training.measure import Probing
+from pipeline.training.part import PartTraining
 from pipeline.training.population import ROWS_AT_ONCE, Population
 from tests.samples import population
 
@@ -125,19 +129,19 @@ def test_training_in_float32_follows_float64(params: Make, examples: Images, mon
     torch.testing.assert_close(single.loss.double(), expected, rtol=1e-3, atol=1e-4)
 
 
-def watched(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+def seen_batches(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """The training batches that the networks will see, as numbers of the images (their first pixel)."""
     seen: list[Tensor] = []
     network = Population.network
 
-    def watch(self: Population) -> Perceptron:
+    def hooked(self: Population) -> Perceptron:
         made = network(self)
         made.register_forward_pre_hook(
             lambda module, inputs: seen.append(inputs[0][..., 0].round().long()) if module.training else None
         )
         return made
 
-    monkeypatch.setattr(Population, "network", watch)
+    monkeypatch.setattr(Population, "network", hooked)
     return seen
 
 
@@ -152,7 +156,7 @@ def test_every_image_is_seen_once_an_epoch(
     params: Make, monkeypatch: pytest.MonkeyPatch, count: int, sizes: list[int]
 ) -> None:
     chosen = params(**SETTINGS)
-    seen = watched(monkeypatch)
+    seen = seen_batches(monkeypatch)
     trained = fit(population(chosen, "plain"), numbered(count), nothing)
     assert [batch.shape for batch in seen] == 3 * [(3, size) for size in sizes]
     assert trained.loss.shape == (3, 3 * len(sizes))
@@ -165,7 +169,7 @@ def test_every_image_is_seen_once_an_epoch(
 
 def test_both_variants_of_a_seed_see_the_same_batches(params: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = params(**SETTINGS)
-    seen = watched(monkeypatch)
+    seen = seen_batches(monkeypatch)
     fit(population(chosen, "plain"), numbered(50), nothing)
     plain = list(seen)
     seen.clear()
@@ -261,7 +265,7 @@ def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = whole.network()(images)
         member_losses(logits, torch.zeros(logits.shape[:2], dtype=torch.int64))
-    allowed = len(whole.seeds) * whole._bytes()
+    allowed = len(whole.seeds) * whole.bytes_per_member()
     assert 0.1 * allowed < sum(kept.values()) < 0.5 * allowed
 
 
@@ -271,7 +275,7 @@ def test_no_step_waits_for_a_device(params: Make, variant: Variant, position: st
     """The device `meta` computes shapes alone: whatever asked for a value would raise."""
     chosen = population(params(**SETTINGS, batchnorm_position=position, optimizer=optimizer), variant)
     examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
-    training = _Training(chosen, examples, on(examples), Watch(2, on(examples)))
+    training = PartTraining(chosen, examples, on(examples), Probing(2, on(examples)))
     training.run_epoch()
     training.run_epoch()
     assert [losses.shape for losses in training.losses] == 2 * [(3, 4)]
@@ -284,7 +288,7 @@ def test_with_noise_every_step_waits(params: Make) -> None:
     chosen = population(params(**SETTINGS, noise="true"), "batchnorm")
     examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
     with pytest.raises(NotImplementedError, match="no data"):
-        _Training(chosen, examples, on(examples), None).run_epoch()
+        PartTraining(chosen, examples, on(examples)).run_epoch()
 
 
 @pytest.mark.usefixtures("_float64")
@@ -356,24 +360,24 @@ def test_training_again_is_bit_identical(params: Make, examples: Images, optimiz
 def test_progress_is_told_epoch_by_epoch(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)
     told: list[int] = []
-    fit(population(params(**SETTINGS), "plain"), examples(50), nothing, told.append)
+    fit(population(params(**SETTINGS), "plain"), examples(50), nothing, advance=told.append)
     assert told == [2, 2, 2, 1, 1, 1]
 
 
 NOISY = SETTINGS | {"noise": "true"}
 
 
-def test_what_is_watched_is_measured_within_epochs(params: Make, examples: Images) -> None:
+def test_probes_measure_within_epochs(params: Make, examples: Images) -> None:
     chosen, train, held = population(params(**SETTINGS), "batchnorm"), examples(50), examples(20, seed=1)
-    watched = fit(chosen, train, on(held), watch=Watch(2, on(held)))
-    assert watched.watched["loss"].shape == (3, 7)  # 12 iterations
-    assert torch.equal(watched.watched["logits"][:, [0, 2, 4, 6]], watched.measured["logits"])
-    assert not torch.equal(watched.watched["logits"][:, 1], watched.watched["logits"][:, 2])
-    assert fit(chosen, train, on(held), watch=Watch(5, on(held))).watched["loss"].shape == (3, 3)
+    probed = fit(chosen, train, on(held), probing=Probing(2, on(held)))
+    assert probed.probed["loss"].shape == (3, 7)  # 12 iterations
+    assert torch.equal(probed.probed["logits"][:, [0, 2, 4, 6]], probed.measured["logits"])
+    assert not torch.equal(probed.probed["logits"][:, 1], probed.probed["logits"][:, 2])
+    assert fit(chosen, train, on(held), probing=Probing(5, on(held))).probed["loss"].shape == (3, 3)
 
 
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
-def test_watching_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
+def test_probing_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
     chosen, train, held = population(params(**NOISY), variant), examples(50), examples(20, seed=1)
 
     def probe(network: Perceptron) -> dict[str, Tensor]:
@@ -382,23 +386,24 @@ def test_watching_does_not_change_the_training(params: Make, examples: Images, v
             torch.autograd.grad(loss, list(network.parameters()))
         return nothing(network)
 
-    assert equal(fit(chosen, train, on(held), watch=Watch(1, probe)), fit(chosen, train, on(held)))
+    assert equal(fit(chosen, train, on(held), probing=Probing(1, probe)), fit(chosen, train, on(held)))
 
 
-class Memory:
+class Memory(Checkpoint):
     """Keeps the states in memory, and stops the training at one of them."""
 
     def __init__(self, stop: int | None = None) -> None:
+        super().__init__(Path())
         self.parts: list[dict[str, Tensor]] = []
         self.left = stop
 
-    def read(self) -> list[dict[str, Tensor]]:
+    def load(self) -> list[dict[str, Tensor]]:
         return self.parts
 
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         return True
 
-    def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+    def save(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
         self.parts = [{name: tensor.clone() for name, tensor in part.items()} for part in parts]
         if self.left is not None:
             self.left -= 1
@@ -409,7 +414,7 @@ class Memory:
 @pytest.mark.parametrize("stop", [1, 3, 4, 6])
 @pytest.mark.parametrize("settings", [{"noise": "true"}, {"optimizer": "sgd"}], ids=["adam-noise", "sgd"])
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
-def test_a_training_goes_on_as_if_it_had_never_stopped(
+def test_a_resumed_training_is_as_if_it_had_never_stopped(
     params: Make,
     examples: Images,
     monkeypatch: pytest.MonkeyPatch,
@@ -419,14 +424,14 @@ def test_a_training_goes_on_as_if_it_had_never_stopped(
 ) -> None:
     monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)  # parts of 2 and 1 members
     chosen, train, held = population(params(**SETTINGS | settings), variant), examples(50), examples(20, seed=1)
-    watch = Watch(3, on(held))
+    probing = Probing(3, on(held))
     memory = Memory(stop)
     with pytest.raises(KeyboardInterrupt):
-        fit(chosen, train, on(held), watch=watch, checkpoint=memory)
+        fit(chosen, train, on(held), probing=probing, checkpoint=memory)
     told: list[int] = []
-    gone_on = fit(chosen, train, on(held), told.append, watch=watch, checkpoint=memory)
-    undisturbed = fit(chosen, train, on(held), watch=watch)
-    assert equal(gone_on, undisturbed)
-    assert all(torch.equal(values, undisturbed.watched[name]) for name, values in gone_on.watched.items())
+    resumed = fit(chosen, train, on(held), advance=told.append, probing=probing, checkpoint=memory)
+    undisturbed = fit(chosen, train, on(held), probing=probing)
+    assert equal(resumed, undisturbed)
+    assert all(torch.equal(values, undisturbed.probed[name]) for name, values in resumed.probed.items())
     assert sum(told) == 3 * 3
     assert told[0] == 2 * min(stop, 3)

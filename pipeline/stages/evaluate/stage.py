@@ -17,13 +17,13 @@ from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
 from pipeline.files import to_csv, to_json, write_atomic
 from pipeline.network import activations
-from pipeline.network.device import prepare
+from pipeline.network.device import configure_device
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import restore
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.stages.evaluate.report import to_markdown, to_metrics
-from pipeline.training import history
-from pipeline.training.history import Floats, History
+from pipeline.training.history import Floats, History, load_history, load_weights
+from pipeline.training.settings import check_settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,13 +61,13 @@ def load_inputs(params: Params, images: ImageFiles, runs: Path) -> Inputs:
     Raises:
         UserError: Something is missing, damaged or not of these parameters.
     """
-    test = split(images, params.data.holdout, prepare(params.train.device, params.train.threads)).test
+    test = split(images, params.data.holdout, configure_device(params.train.device, params.train.threads)).test
     if params.evaluate.digit >= len(test):
         raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
     for variant in VARIANTS:
-        history.check_settings(runs / variant, params)
-    histories = {variant: history.read(runs / variant) for variant in VARIANTS}
-    return Inputs(test, histories, {variant: history.read_weights(runs / variant) for variant in VARIANTS})
+        check_settings(runs / variant, params)
+    histories = {variant: load_history(runs / variant) for variant in VARIANTS}
+    return Inputs(test, histories, {variant: load_weights(runs / variant) for variant in VARIANTS})
 
 
 def compare_variants(params: Params, inputs: Inputs, folder: Path) -> None:

@@ -1,0 +1,66 @@
+"""The files of a sweep: its table, its answer in words, and its figures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.analysis import figures
+from pipeline.errors import UserError
+from pipeline.files import to_csv, write_atomic
+from pipeline.params import VARIANTS, Params
+from pipeline.sweeps import panels
+from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.plan import Task
+from pipeline.sweeps.report import Report, Result, answer, table
+from pipeline.sweeps.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def pair_up(tasks: Sequence[Task], outcomes: Mapping[str, Outcome]) -> list[Result]:
+    """Return the result of every point.
+
+    Args:
+        tasks: The plan of the sweep: for each point, one task of each variant.
+        outcomes: The outcomes by their tasks' digests.
+    """
+    pairs = (tasks[start : start + len(VARIANTS)] for start in range(0, len(tasks), len(VARIANTS)))
+    return [Result(pair[0].point, {task.variant: outcomes[task.digest] for task in pair}) for pair in pairs]
+
+
+def write_results(results: Sequence[Result], params: Params, folder: Path, study: Study | None = None) -> list[Path]:
+    """Write the table, answer and figures of a sweep, with its study's own report if there is one.
+
+    Args:
+        results: All points of the grid.
+        params: The parameters that all points share.
+        folder: Where the files go.
+        study: The study that the sweep belongs to, if any.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: There are no results, or a file cannot be written.
+    """
+    if not results:
+        raise UserError("the sweep has no results")
+    own_report = study.own_report(results, params) if study else None
+    report = own_report or Report([], {"accuracy": _accuracy_figure(results, params)})
+    words = answer(results, params.evaluate, params.data.holdout)
+    tables = {"table": table(results, params.evaluate), **report.tables}
+    contents: dict[str, str | bytes] = {
+        "answer.md": "\n".join([*report.lines, words]),
+        **{f"{name}.csv": to_csv(*columns) for name, columns in tables.items()},
+        **{f"{name}.png": figures.png(figure) for name, figure in report.figures.items()},
+    }
+    for name, content in contents.items():
+        write_atomic(folder / name, content)
+    return [folder / name for name in contents]
+
+
+def _accuracy_figure(results: Sequence[Result], params: Params) -> "Figure":
+    lines = {variant: [result.mean(variant, params.evaluate) for result in results] for variant in VARIANTS}
+    where = "held-out" if params.data.holdout else "test"
+    return panels.sweep([result.point.values for result in results], lines, f"{where} accuracy (%)")
