@@ -1,6 +1,7 @@
 """`params.yaml` as frozen, validated models. The file is the single source: no default is written here."""
 
 import copy
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,8 @@ from pipeline.errors import UserError
 
 Variant = Literal["plain", "batchnorm"]
 VARIANTS: tuple[Variant, Variant] = ("plain", "batchnorm")
+
+TEXTS = ("data.directory",)  # parameters whose values are any text, which is no YAML on the command line
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Units = Annotated[int, Field(ge=1, le=100_000)]
@@ -113,12 +116,15 @@ class ParamsFile:
             UserError: A key or value is not allowed; one line names all of them.
         """
         content = copy.deepcopy(self._content)
-        for name, text in overrides.items():
-            _override(content, name, text)
+        overridden = {_override(content, name, text): text for name, text in overrides.items()}
         try:
             return Params.model_validate(content)
         except ValidationError as error:
-            raise UserError(f"{self._name}: {'; '.join(_explain(error))}") from None
+            explained = _explain(error)
+            lines = [explained.pop(name) + _hint(name, text) for name, text in overridden.items() if name in explained]
+            if explained:
+                lines.insert(0, f"{self._name}: {'; '.join(explained.values())}")
+            raise UserError("; ".join(lines)) from None
 
 
 def load(path: Path, overrides: Mapping[str, str] | None = None) -> Params:
@@ -146,7 +152,9 @@ def format_value(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _override(content: Any, name: str, text: str) -> None:
+def _override(content: Any, name: str, text: str) -> str:
+    """Set a value given as YAML text, or as it is where any text is a value; return the key's dotted name."""
+    name = name.replace("-", "_")
     sections = content if isinstance(content, dict) else {}
     known = {
         f"{section}.{key}": (section, key)
@@ -162,13 +170,24 @@ def _override(content: Any, name: str, text: str) -> None:
     if isinstance(sections[section][key], list) and not text.lstrip().startswith("["):
         text = f"[{text}]"
     try:
-        sections[section][key] = parse(text)
+        as_text = matches[0] in TEXTS and text not in ("", "null")
+        sections[section][key] = text if as_text else parse(text)
     except ValueError as error:
         raise UserError(f"{matches[0]} = {text}: {error}") from None
+    return matches[0]
 
 
-def _explain(error: ValidationError) -> list[str]:
-    """Return one explanation for each key; a key of two types collects a reason for each."""
+def _hint(name: str, text: str) -> str:
+    """Return what to write instead of a value that belongs into a grid or has a decimal comma."""
+    if re.match(r"\s*(log|lin)\(", text):
+        return f" (a range belongs into a grid: sweep --grid '{name}={text}')"
+    if re.fullmatch(r"\s*[\d.]+(\s*,\s*[\d.]+)+\s*", text):
+        return f" (a decimal point is a dot; several values belong into a grid: sweep --grid {name}={text})"
+    return ""
+
+
+def _explain(error: ValidationError) -> dict[str, str]:
+    """Return one explanation for each key, by its dotted name; a key of two types collects a reason for each."""
     reasons: dict[str, list[str]] = {}
     values: dict[str, str] = {}
     for details in error.errors():
@@ -183,7 +202,12 @@ def _explain(error: ValidationError) -> list[str]:
             reason = details["msg"].removeprefix("Input ").removeprefix("Value error, ")
             values.setdefault(name, f" = {_shown(details['input'])}")
         reasons.setdefault(name, []).append(reason)
-    return [f"{name}{values.get(name, '')}: {' or '.join(texts)}" for name, texts in reasons.items()]
+    lines: dict[str, str] = {}
+    for name, texts in reasons.items():  # the items of a list are explained together, under the name of the list
+        key = ".".join(name.split(".")[:2])
+        line = f"{name}{values.get(name, '')}: {' or '.join(texts)}"
+        lines[key] = f"{lines[key]}; {line}" if key in lines else line
+    return lines
 
 
 def _name_of(location: tuple[int | str, ...]) -> str:

@@ -7,3 +7,4 @@ DATA = Path("data")
 RUNS = Path("runs")
 RESULTS = Path("results/lab")
 SWEEPS = Path("sweeps")
+OUTCOMES = SWEEPS / ".outcomes"  # of all sweeps and studies: equal populations are trained once

@@ -138,7 +138,7 @@ def test_every_culprit_is_named_in_the_one_line(tmp_path: Path) -> None:
 
 
 def test_a_wrong_item_is_the_only_culprit() -> None:
-    assert error(FILE, {"hidden": "0"}) == "params.yaml: model.hidden.0 = 0: should be greater than or equal to 1"
+    assert error(FILE, {"hidden": "0"}) == "model.hidden.0 = 0: should be greater than or equal to 1"
 
 
 @pytest.mark.parametrize(
@@ -256,4 +256,38 @@ def test_a_newline_in_an_override_is_told_in_one_line(overrides: dict[str, str],
 )
 def test_yaml_that_ruamel_cannot_construct_is_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:
     assert words in error_in(tmp_path, TEXT.replace("lr: 0.1", f"lr: {text}"))
-    assert error(FILE, {"lr": text}).removeprefix("params.yaml: ").startswith("train.lr = ")
+    assert error(FILE, {"lr": text}).startswith("train.lr = ")
+
+
+@pytest.mark.parametrize("text", ["/data/batch #2", "2024", "a: b", "[x]", "yes", "{a}", "*x", "~/images"])
+def test_a_folder_is_any_text(text: str) -> None:
+    assert load(FILE, {"directory": text}).data.directory == text
+
+
+@pytest.mark.parametrize("text", ["null", ""])
+def test_no_folder_is_null(text: str) -> None:
+    assert load(FILE, {"directory": text}).data.directory is None
+
+
+def test_a_dash_is_an_underscore() -> None:
+    assert load(FILE, {"batch-size": "60", "train.validation-batch-size": "7"}).train.batch_size == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("lr", "0,1", "(a decimal point is a dot; several values belong into a grid: sweep --grid train.lr=0,1)"),
+        ("lr", "0.1, 1", "(a decimal point is a dot; several values belong into a grid: sweep --grid train.lr=0.1, 1)"),
+        ("lr", "log(1e-4,1,9)", "(a range belongs into a grid: sweep --grid 'train.lr=log(1e-4,1,9)')"),
+    ],
+)
+def test_what_belongs_into_a_grid_is_said(name: str, text: str, hint: str) -> None:
+    assert error(FILE, {name: text}).endswith(f"should be a valid number {hint}")
+
+
+def test_what_is_wrong_on_the_command_line_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    assert error(FILE, {"lr": "fast"}) == "train.lr = 'fast': should be a valid number"
+    (tmp_path / "params.yaml").write_text(TEXT.replace("epochs: 5", "epochs: 0"), encoding="utf-8")
+    assert error(tmp_path / "params.yaml", {"lr": "-1"}) == (
+        "params.yaml: train.epochs = 0: should be greater than or equal to 1; train.lr = -1: should be greater than 0"
+    )

@@ -17,7 +17,7 @@ from pipeline.params import VARIANTS, Train, load
 from pipeline.records.sweeps import Recorder
 from pipeline.sweeps.grid import LARGE, count_points, list_points, parse_grid, sweep_name
 from pipeline.sweeps.output import pair_up, write_results
-from pipeline.sweeps.plan import Task, estimate, load_split, plan
+from pipeline.sweeps.plan import Task, claim_name, estimate, load_split, plan
 from pipeline.sweeps.run import Trainer, train_locally, train_tasks
 from pipeline.sweeps.study import load_study
 from pipeline.tracking import outbox, store
@@ -61,31 +61,28 @@ def sweep(
     """
     if name and not NAME.fullmatch(name):
         raise UserError(f"name = {name}: should be at most 100 letters, digits, '-' and '_'")
-    settings = load_study(study_folder) if study_folder else None
-    if settings:
-        name, overrides = name or settings.name, {**settings.overrides, **overrides}
-    given = [*grid_texts, *BETWEEN_KEYS.split((grids or "").strip())] if grids else [*grid_texts]
-    spans = [parse_grid([*texts, *given]) for texts in (settings.grids if settings else [()])]
-    folder = paths.SWEEPS / (name or sweep_name(spans[0], overrides))
-    results = study_folder / "results" if study_folder else folder
-
     if ray is not None and not importlib.util.find_spec("ray"):
         raise UserError("--ray needs Ray: pip install -r requirements-ray.txt")
+    study = load_study(study_folder) if study_folder else None
+    if study:
+        name, overrides = name or study.name, {**study.overrides, **overrides}
+    given = [*grid_texts, *(BETWEEN_KEYS.split(grids.strip()) if grids else [])]
+    spans = [parse_grid([*texts, *given]) for texts in (study.grids if study else [()])]
     params = load(paths.PARAMS, overrides)
-    trainings = sum(map(count_points, spans)) * len(VARIANTS) * len(params.train.seeds)
-    if trainings > LARGE and not yes:
-        raise UserError(f"the grid has {trainings} trainings, more than {LARGE}; give --yes if it is meant")
+    _confirm(sum(map(count_points, spans)) * len(VARIANTS) * len(params.train.seeds), yes)
     points = list_points(paths.PARAMS, overrides, *spans)
     images = load_or_fetch_images(params.data)
     split = load_split(params, points, images, device=None if ray is None else "cpu")
-    tasks = plan(points, images, folder, settings.probe if settings else None)
-    left = {task.digest: task for task in tasks if task.load_outcome() is None}  # some populations may be equal
+    tasks = plan(points, images, paths.OUTCOMES, study.probe if study else None)
+    left = list({task.digest: task for task in tasks if task.load_outcome() is None}.values())  # some may be equal
+    folder = paths.SWEEPS / (name or sweep_name(points))
+    results = study_folder / "results" if study_folder else folder
     with contextlib.ExitStack() as stack:
         with _trainer(ray if left else None, params.train) as (train, at_once):
             print(
                 f"{folder.name}: {len(points)} points, {_populations(tasks)}, {len(left)} still to train"
                 + (f", {at_once} at the same time" if ray and left else "")
-                + (f", about {estimate([*left.values()], split) / at_once:.0f} seconds" if dry_run else "")
+                + (f", about {estimate(left, split) / at_once:.0f} seconds" if dry_run else "")
             )
             if not params.data.holdout:
                 print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
@@ -94,15 +91,21 @@ def sweep(
             store.connect()
             outbox.send()
             stack.enter_context(exclusive(folder, 15, f"{folder.name}: this sweep is under way in another process"))
+            claim_name(folder, points)
             recorder = Recorder(folder.name, images)
             outcomes = {}
             for task, outcome in train_tasks(tasks, split, train):
                 outcomes[task.digest] = outcome
                 recorder.log(task, outcome)
         with write_folder(results) as part:
-            written = write_results(pair_up(tasks, outcomes), params, part, settings)
+            written = write_results(pair_up(tasks, outcomes), params, part, study)
         print((results / "answer.md").read_text(encoding="utf-8"))
         recorder.finish(points, [results / path.name for path in written])
+
+
+def _confirm(trainings: int, yes: bool) -> None:
+    if trainings > LARGE and not yes:
+        raise UserError(f"the grid has {trainings} trainings, more than {LARGE}; give --yes if it is meant")
 
 
 def _populations(tasks: Sequence[Task]) -> str:

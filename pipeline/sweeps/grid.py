@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,13 +81,13 @@ def list_points(path: Path, overrides: Mapping[str, str], *grids: Grid) -> list[
         UserError: A key or value is not allowed, all points share the key, or the grids have different keys.
     """
     file = ParamsFile(path)
-    points: dict[tuple[str, ...], Point] = {}
+    points: dict[Params, Point] = {}
     for grid in grids:
         for point in _points(file, overrides, grid):
             first = next(iter(points.values()), point)
             if [*point.values] != [*first.values]:
                 raise UserError(f"grid: one varies {', '.join(first.values)}, another {', '.join(point.values)}")
-            points.setdefault(tuple(point.values.values()), point)
+            points.setdefault(point.params, point)
     return list(points.values())
 
 
@@ -98,9 +98,18 @@ def _points(file: ParamsFile, overrides: Mapping[str, str], grid: Grid) -> list[
     repeated = [name for name in names.values() if list(names.values()).count(name) > 1]
     if repeated:
         raise UserError(f"grid {repeated[0]}: given twice")
+    for key in overrides:
+        if _matches(key, names.values()):
+            raise UserError(f"grid {_matches(key, names.values())[0]}: also given as --{key} {overrides[key]}")
     combinations = itertools.product(*grid.values())
     by_name = [dict(zip(names.values(), combination, strict=True)) for combination in combinations]
-    return [Point(values, file.params({**overrides, **values})) for values in by_name]
+    points: dict[Params, Point] = {}
+    for values in by_name:
+        point = Point(values, file.params({**overrides, **values}))
+        if twin := points.get(point.params):
+            raise UserError(f"grid: {point.label()} and {twin.label()} are the same point")
+        points[point.params] = point
+    return list(points.values())
 
 
 def count_points(grid: Grid) -> int:
@@ -108,21 +117,31 @@ def count_points(grid: Grid) -> int:
     return math.prod(len(values) for values in grid.values())
 
 
-def sweep_name(grid: Grid, overrides: Mapping[str, str]) -> str:
-    """Return a name for a sweep: the last parts of its keys, and a digest of all values and overrides."""
-    digest = hashlib.sha256(json.dumps([grid, overrides], sort_keys=True).encode()).hexdigest()
-    return "-".join([*(key.split(".")[-1] for key in grid), digest[:6]])
+def digest_points(points: Sequence[Point]) -> str:
+    """Return a digest of the points: all their parameters but those of the evaluation, however they were written."""
+    described = [point.params.model_dump(mode="json", exclude={"evaluate"}) for point in points]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def sweep_name(points: Sequence[Point]) -> str:
+    """Return a name for a sweep: the last parts of its keys, and the first digits of the points' digest."""
+    return "-".join([*(key.split(".")[-1] for key in points[0].values), digest_points(points)[:6]])
 
 
 def full_name(key: str, known: Mapping[str, Any]) -> str:
     """Return the dotted name of a key, which may be given by its last part."""
-    matches = [name for name in known if key in (name, name.split(".")[1])]
+    matches = _matches(key, known)
     if len(matches) != 1:
         raise UserError(f"grid {key}: {'ambiguous' if matches else 'not a parameter'}; choose from {', '.join(known)}")
     if matches[0].startswith(SHARED):
         shared = "the images, the seeds, the processor and how they are evaluated"
         raise UserError(f"grid {matches[0]}: all points share {shared}")
     return matches[0]
+
+
+def _matches(key: str, names: Iterable[str]) -> list[str]:
+    key = key.replace("-", "_")
+    return [name for name in names if key in (name, name.split(".")[1])]
 
 
 def _values(key: str, text: str) -> list[str]:

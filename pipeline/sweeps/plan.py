@@ -1,5 +1,7 @@
 """The plan of a sweep: a population of each variant for each point of the grid, with the file of its outcome."""
 
+import contextlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +9,10 @@ from pathlib import Path
 
 from pipeline.data.dataset import Examples, Split, check_batches, split
 from pipeline.data.images import ImageFiles
+from pipeline.files import to_json, write_atomic
 from pipeline.network.device import configure_device, device_memory
 from pipeline.params import VARIANTS, Model, Params, Variant
-from pipeline.sweeps.grid import Point
+from pipeline.sweeps.grid import Point, digest_points
 from pipeline.sweeps.outcome import Outcome, load_outcome, outcome_digest
 from pipeline.sweeps.probe import Probe
 from pipeline.training.checkpoint import Checkpoint
@@ -50,6 +53,19 @@ class Task:
     def checkpoint(self) -> Checkpoint:
         """Return the checkpoint of its training."""
         return Checkpoint(self.file.with_suffix(".checkpoint"))
+
+
+def claim_name(folder: Path, points: Sequence[Point]) -> None:
+    """Note the points of a sweep in its folder, and say so if they replace those of another sweep of its name."""
+    file, digest = folder / "sweep.json", digest_points(points)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        if earlier["digest"] != digest:
+            print(
+                f"{folder.name}: replaces the results of another sweep of this name, of {len(earlier['points'])} "
+                f"points from {earlier['points'][0]} to {earlier['points'][-1]}; its trainings and its runs stay"
+            )
+    write_atomic(file, to_json({"digest": digest, "points": [point.label() for point in points]}))
 
 
 def load_split(params: Params, points: Sequence[Point], images: ImageFiles, device: str | None = None) -> Split:

@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from pipeline.cli import main
 from pipeline.data.dataset import Split
 from pipeline.params import VARIANTS
-from pipeline.sweeps.grid import parse_grid, sweep_name
+from pipeline.sweeps.grid import list_points, parse_grid, sweep_name
 from pipeline.sweeps.outcome import Outcome, train_population
 from pipeline.training.part import PartTraining
 from pipeline.training.population import Population
@@ -92,11 +92,19 @@ def refusal(*arguments: str) -> str:
         (("--grid", "speed=1"), "grid speed: not a parameter; choose from "),
         (("--grid", "lr=1", "--grid", "lr=2"), "grid lr: given twice"),
         (("--grid", "lr=0.1,1e-1"), "grid lr=0.1,1e-1: a value is given twice"),
+        (("--grid", "hidden=[8],8"), "grid: hidden=8 and hidden=[8] are the same point"),
+        (("--grid", "lr=0.1", "--train.lr", "0.5"), "grid train.lr: also given as --train.lr 0.5"),
+        (("--grid", "batch_size=8", "--batch-size", "9"), "grid train.batch_size: also given as --batch-size 9"),
+        (
+            ("--grid", "epochs=1", "--lr", "0,1"),
+            "train.lr = '0,1': should be a valid number (a decimal point is a dot; ",
+        ),
+        (("--grid", "epochs=1", "--lr", "log(1,2,3)"), "train.lr = 'log(1,2,3)': should be a valid number (a range "),
         (("--grid", "data.holdout=1,2"), "grid data.holdout: all points share the images, "),
         (("--grid", "seeds=[1]"), "grid train.seeds: all points share the images, "),
         (("--grid", "digit=1"), "grid evaluate.digit: all points share the images, "),
-        (("--grid", "lr=0.1,-1"), "params.yaml: train.lr = -1: should be greater than 0"),
-        (("--grid", "lr=0.1", "--epochs", "many"), "params.yaml: train.epochs = 'many': should be a valid integer"),
+        (("--grid", "lr=0.1,-1"), "train.lr = -1: should be greater than 0"),
+        (("--grid", "lr=0.1", "--epochs", "many"), "train.epochs = 'many': should be a valid integer"),
         (("--grid", "lr=0.1", "--speed", "9"), "speed = 9: not a parameter; choose from "),
         (("--grid", "batch_size=8,23"), "train.batch_size = 23: leaves a batch of a single image, "),
         (("--grid", "lr=0.1", "--holdout", "30"), "data.holdout = 30: must be less than the 30 training images"),
@@ -132,7 +140,7 @@ def test_more_than_ten_thousand_trainings_are_confirmed(
 def test_a_dry_run_prints_the_plan_and_writes_nothing(fresh: Path, trained: list[str]) -> None:
     before = sorted(fresh.rglob("*"))
     printed = done(*GRID, "--dry-run")
-    name = sweep_name(parse_grid(GRID[1::2]), {})
+    name = sweep_name(list_points(fresh / "params.yaml", {}, parse_grid(GRID[1::2])))
     assert printed.startswith(f"{name}: 4 points, 8 populations of 2 seeds, 8 still to train, about ")
     assert printed.endswith(" seconds\n")
     assert "data.holdout is 0" not in printed
@@ -184,15 +192,18 @@ def history(folder: Path, run: Run, metric: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in found]
 
 
+def outcomes(folder: Path) -> set[Path]:
+    return set((folder / "sweeps" / ".outcomes").glob("*.safetensors"))
+
+
 def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, trained: list[str]) -> None:
     printed = done(*GRID, "--name", "small")
     assert printed.startswith("small: 4 points, 8 populations of 2 seeds, 8 still to train\n")
     assert "resuming" not in printed
     assert trained == POINTS * list(VARIANTS)
     left = project / "sweeps" / "small"
-    assert len(list(left.glob("*.safetensors"))) == 8
-    others = {path.name for path in left.iterdir() if path.suffix != ".safetensors"}
-    assert others == {"table.csv", "answer.md", "accuracy.png"}
+    assert len(outcomes(project)) == 8
+    assert {path.name for path in left.iterdir()} == {"sweep.json", "table.csv", "answer.md", "accuracy.png"}
     answer = (left / "answer.md").read_text(encoding="utf-8")
     assert printed.endswith(f"{answer}\n")
     assert "Accuracy on 6 held-out training images" in answer
@@ -296,6 +307,7 @@ def test_inside_mlflow_run_the_summary_is_the_run_that_was_started(
 
 def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     command = ("--grid", "epochs=1,2", "--name", "stopped", "--lr", "0.3")
+    before = outcomes(project)
 
     def stop(population: Population, split: Split, *rest: Any) -> Outcome:
         if len(trained) == 3:
@@ -308,14 +320,13 @@ def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], mo
         result = sweep(*command)
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1].startswith("Interrupted. The same command again resumes")
-    left = project / "sweeps" / "stopped"
-    assert [path.suffix for path in left.iterdir()] == 3 * [".safetensors"]
+    assert len(outcomes(project) - before) == 3
     printed = done(*command)
     assert "1 still to train" in printed
     assert "resuming: 3 of 4 populations were trained before\n" in printed
     assert trained == 2 * list(VARIANTS)
     assert len(points(project, "stopped")) == 4
-    assert (left / "table.csv").is_file()
+    assert (project / "sweeps" / "stopped" / "table.csv").is_file()
 
 
 def epochs_until(monkeypatch: pytest.MonkeyPatch, stop: int | None) -> list[int]:
@@ -339,16 +350,21 @@ def test_a_population_goes_on_from_its_last_epoch(project: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         epochs_until(patch, 7)
         assert sweep(*command).exit_code == 130
-    left = project / "sweeps" / "long"
-    assert sorted(path.suffix for path in left.iterdir()) == [".checkpoint", ".safetensors"]
+    left = project / "sweeps" / ".outcomes"
+    assert len(list(left.glob("*.checkpoint"))) == 1
     with monkeypatch.context() as patch:
         seen = epochs_until(patch, None)
         done(*command)
     assert seen == [4]
-    kept = {path.name: path.read_bytes() for path in left.iterdir()}
-    assert not any(name.endswith(".checkpoint") for name in kept)
+    resumed = {path.name: path.read_bytes() for path in left.iterdir()}
+    assert not any(name.endswith(".checkpoint") for name in resumed)
+    shutil.move(left, project / "aside")
     done(*command[:-1], "undisturbed")
-    assert kept == {path.name: path.read_bytes() for path in (project / "sweeps" / "undisturbed").iterdir()}
+    undisturbed = {path.name: path.read_bytes() for path in left.iterdir()}
+    assert len(undisturbed) == 2
+    assert undisturbed.items() <= resumed.items()
+    shutil.rmtree(left)
+    shutil.move(project / "aside", left)
 
 
 def test_a_stage_goes_on_from_its_last_epoch(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,14 +385,34 @@ def test_a_stage_goes_on_from_its_last_epoch(project: Path, monkeypatch: pytest.
     shutil.rmtree(project / "runs")
 
 
+@pytest.mark.usefixtures("project")
+def test_what_was_trained_is_found_by_every_sweep_however_it_is_written(trained: list[str]) -> None:
+    done("--grid", "lr=0.01,0.1", "--batch_size", "8")  # two points of the first sweep
+    assert trained == []
+    for more in (["--grid", "train.lr=1e-2,0.1"], ["--grid", "lr=0.01,0.1", "--confidence", "0.9"]):
+        assert "4 populations of 2 seeds, 0 still to train" in done(*more, "--batch_size", "8", "--dry-run")
+    assert "6 populations of 2 seeds, 2 still to train" in done(
+        "--grid", "lr=0.01,0.1,1", "--batch-size", "8", "--dry-run"
+    )
+
+
+@pytest.mark.usefixtures("project")
+def test_a_name_that_other_points_take_over_says_what_it_replaces() -> None:
+    assert "replaces" not in done("--grid", "lr=0.01,0.1", "--batch_size", "8", "--name", "taken")
+    assert "replaces" not in done("--grid", "lr=0.01,1e-1", "--batch_size", "8", "--name", "taken")
+    assert (
+        "taken: replaces the results of another sweep of this name, of 2 points from lr=0.01 to lr=0.1; its trainings"
+    ) in done("--grid", "lr=0.1", "--batch_size", "8", "--name", "taken")
+    assert "replaces" not in done("--grid", "lr=0.1", "--batch_size", "8", "--name", "taken")
+
+
 def test_a_study_keeps_its_results_in_its_own_folder(project: Path) -> None:
     study = project / "studies" / "rates"
     study.mkdir(parents=True)
     (study / "params.yaml").write_text("grid: {lr: [0.5]}", encoding="utf-8")
     done("--study", "studies/rates")
     assert sorted(path.name for path in (study / "results").iterdir()) == ["accuracy.png", "answer.md", "table.csv"]
-    kept = list((project / "sweeps" / "rates").iterdir())
-    assert [path.suffix for path in kept] == 2 * [".safetensors"]
+    assert [path.name for path in (project / "sweeps" / "rates").iterdir()] == ["sweep.json"]
     assert len(points(project, "rates")) == 2
 
 

@@ -117,11 +117,11 @@ SHARED = "all points share the images, the seeds, the processor and how they are
         ("evaluate.confidence", "0.9", f"grid evaluate.confidence: {SHARED}"),
         ("resamples", "100", f"grid evaluate.resamples: {SHARED}"),
         ("digit", "1", f"grid evaluate.digit: {SHARED}"),
-        ("lr", "-1", "params.yaml: train.lr = -1: should be greater than 0"),
-        ("lr", "fast", "params.yaml: train.lr = 'fast': should be a valid number"),
-        ("activation", "gelu", "params.yaml: model.activation = 'gelu': should be 'sigmoid', 'tanh' or 'relu'"),
-        ("batch_size", "1.5", "params.yaml: train.batch_size = 1.5: "),
-        ("hidden", "[5, 0]", "params.yaml: model.hidden.1 = 0: "),
+        ("lr", "-1", "train.lr = -1: should be greater than 0"),
+        ("lr", "fast", "train.lr = 'fast': should be a valid number"),
+        ("activation", "gelu", "model.activation = 'gelu': should be 'sigmoid', 'tanh' or 'relu'"),
+        ("batch_size", "1.5", "train.batch_size = 1.5: "),
+        ("hidden", "[5, 0]", "model.hidden.1 = 0: "),
     ],
 )
 def test_a_key_or_value_that_is_not_allowed_is_one_line(key: str, value: str, words: str) -> None:
@@ -132,7 +132,7 @@ def test_a_key_or_value_that_is_not_allowed_is_one_line(key: str, value: str, wo
 
 
 def test_one_bad_value_among_good_ones_is_found() -> None:
-    with pytest.raises(UserError, match=r"^params\.yaml: train\.momentum = 1: should be less than 1$"):
+    with pytest.raises(UserError, match=r"^train\.momentum = 1: should be less than 1$"):
         list_points(PARAMS, {}, {"momentum": ["0", "0.5", "1"], "lr": ["0.1", "0.2"]})
 
 
@@ -161,13 +161,30 @@ def test_points_are_the_product_with_the_last_key_fastest() -> None:
 
 
 def test_a_point_has_every_other_parameter_from_the_file_and_the_overrides() -> None:
-    (point,) = list_points(PARAMS, {"epochs": "3", "lr": "0.7"}, {"train.lr": ["0.2"]})
+    (point,) = list_points(PARAMS, {"epochs": "3"}, {"train.lr": ["0.2"]})
     assert point.params == load(PARAMS, {"epochs": "3", "lr": "0.2"})
 
 
-def test_a_name_has_the_keys_and_tells_values_apart() -> None:
+@pytest.mark.parametrize("key", ["lr", "train.lr"])
+def test_a_key_of_the_grid_is_not_set_besides(key: str) -> None:
+    with pytest.raises(UserError, match=rf"^grid train\.lr: also given as --{key} 0\.7$"):
+        list_points(PARAMS, {key: "0.7"}, {"lr": ["0.2"]})
+
+
+def test_points_that_are_written_differently_are_one() -> None:
+    with pytest.raises(UserError, match=r"^grid: hidden=8 and hidden=\[8\] are the same point$"):
+        list_points(PARAMS, {}, {"hidden": ["[8]", "8"]})
+    points = list_points(PARAMS, {}, {"lr": ["0.1", "1"]}, {"train.lr": ["1.0", "2"]})
+    assert [point.values["train.lr"] for point in points] == ["0.1", "1", "2"]
+
+
+def name(grid: dict[str, list[str]], **overrides: str) -> str:
+    return sweep_name(list_points(PARAMS, overrides, grid))
+
+
+def test_a_name_has_the_keys_and_tells_points_apart() -> None:
     spans = {"train.lr": ["0.1", "0.2"], "model.hidden": ["[5]"]}
-    assert re.fullmatch(r"lr-hidden-[0-9a-f]{6}", sweep_name(spans, {}))
+    assert re.fullmatch(r"lr-hidden-[0-9a-f]{6}", name(spans))
     others = [
         {"train.lr": ["0.1", "0.3"], "model.hidden": ["[5]"]},
         {"train.lr": ["0.2", "0.1"], "model.hidden": ["[5]"]},
@@ -175,12 +192,17 @@ def test_a_name_has_the_keys_and_tells_values_apart() -> None:
         {"train.lr": ["0.1", "0.2"]},
         {"train.epochs": ["1"]},
     ]
-    assert len({sweep_name(one, {}) for one in (spans, *others)}) == 6
-    assert sweep_name(spans, {"epochs": "3"}) != sweep_name(spans, {})
+    assert len({name(grid) for grid in (spans, *others)}) == 6
+    assert name(spans, epochs="3") != name(spans)
+
+
+def test_a_name_is_the_same_however_the_grid_is_written() -> None:
+    spans = {"train.lr": ["0.1"], "model.hidden": ["[5]"]}
+    assert name({"lr": ["1e-1"], "hidden": ["5"]}) == name(spans) == name(spans, confidence="0.9")
 
 
 def test_a_name_is_the_same_in_every_process() -> None:
-    assert sweep_name(dict(parse_grid(["train.lr=0.01,0.1"])), {}) == "lr-28450f"
+    assert name(dict(parse_grid(["train.lr=0.01,0.1"]))) == "lr-74b8ca"
 
 
 def test_the_file_is_read_once_for_all_points(monkeypatch: pytest.MonkeyPatch) -> None:

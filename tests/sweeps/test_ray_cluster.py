@@ -5,6 +5,7 @@ One cluster serves all tests; the first one that trains costs it a node.
 
 import contextlib
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -277,8 +278,8 @@ class Bar:
         self.steps.append(epochs)
 
 
-def kept(name: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path("sweeps", name).iterdir()}
+def kept() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("sweeps", ".outcomes").glob("*.safetensors")}
 
 
 def logged(project: Path, name: str) -> list[tuple[str, str]]:
@@ -306,12 +307,14 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     unlogged()
     assert "far: 4 points, 8 populations of 2 seeds, 8 still to train, 3 at the same time\n" in printed
     assert capfd.readouterr().err.replace("\n", "").split("INFO mlflow")[0].strip("0123456789/: ") == ""
+    far_outcomes = kept()
+    assert len(far_outcomes) == 8
+    shutil.rmtree("sweeps/.outcomes")
     assert done(*command, "--name", "near").startswith("near: 4 points, 8 populations of 2 seeds, 8 still to train\n")
-    assert kept("far") == kept("near")
-    assert len(kept("far")) == 8
-    kept_one = load_outcome(next(Path("sweeps", "far").iterdir()))
-    assert kept_one
-    assert kept_one.probed
+    assert kept() == far_outcomes
+    outcome = load_outcome(Path("sweeps", ".outcomes", next(iter(far_outcomes))))
+    assert outcome
+    assert outcome.probed
     everything = [(lr, variant) for lr in ("0.01", "0.1", "0.2", "1.0") for variant in sorted(VARIANTS)]
     assert logged(project, "far") == everything
     far, near = bars
@@ -343,15 +346,17 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     until = time.monotonic() + 10
     while training(psutil.process_iter()):
         assert time.monotonic() < until, "what was begun on the cluster still runs"
-    some = kept("both")
+    some = kept()
     assert len(some) == 3
     after(7, stop)
     printed = done(*command, "--name", "both")
     assert "3 still to train\n" in printed
     unlogged()
+    both = kept()
+    shutil.rmtree("sweeps/.outcomes")
     done(*command, "--name", "whole")
-    whole = kept("whole")
-    assert kept("both") == whole
+    whole = kept()
+    assert both == whole
     assert some.items() <= whole.items()
     assert logged(project, "both") == [(lr, variant) for lr in ("0.01", "0.1", "0.2") for variant in sorted(VARIANTS)]
 
@@ -367,8 +372,8 @@ def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
         f"Error: --ray {nodes.address}: no node that could train is left; "
         "finished populations are kept, and the same command resumes"
     )
-    some = kept("left")
+    some = kept()
     assert len(logged(project, "left")) == len(some) > 0
     assert f"{4 - len(some)} still to train\n" in done("--grid", "lr=0.01,0.1", *LONG, "--name", "left")
-    assert some.items() <= kept("left").items()
+    assert some.items() <= kept().items()
     assert len(logged(project, "left")) == 4

@@ -22,8 +22,9 @@ from pipeline.sweeps.run import train_tasks
 from pipeline.training.population import Population
 from tests.samples import PARAMS
 
-SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}
+SETTINGS = {"seeds": "0,1", "epochs": "1", "device": "cpu", "threads": "1"}
 SPANS = {"train.lr": ["0.01", "0.1"], "model.hidden": ["[4]", "[5, 3]"]}
+SMALL = {"hidden": "5", "batch_size": "8"}  # where a grid varies neither
 
 Make = Callable[..., Params]
 
@@ -37,7 +38,7 @@ def _denormals() -> Iterator[None]:
 
 @pytest.fixture
 def points() -> list[Point]:
-    return list_points(PARAMS, SETTINGS, SPANS)
+    return list_points(PARAMS, SETTINGS | {"batch_size": "8"}, SPANS)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def images(idx_folder: Callable[..., Path]) -> ImageFiles:
 
 @pytest.fixture
 def split(params: Make, points: list[Point], images: ImageFiles) -> Split:
-    return load_split(params(**SETTINGS), points, images)
+    return load_split(params(**SETTINGS | SMALL), points, images)
 
 
 @pytest.fixture
@@ -185,7 +186,8 @@ def test_the_estimate_grows_with_what_is_to_be_done(
     monkeypatch.setattr("pipeline.sweeps.plan.time.perf_counter", lambda: float(next(ticks)))
 
     def seconds(spans: dict[str, list[str]], **overrides: str) -> float:
-        points = list_points(PARAMS, SETTINGS | overrides, spans)
+        small = {key: text for key, text in SMALL.items() if key not in spans}
+        points = list_points(PARAMS, SETTINGS | small | overrides, spans)
         return estimate(plan(points, images, tmp_path), split)
 
     one = seconds({"lr": ["0.1"]})
@@ -199,15 +201,15 @@ def test_the_estimate_grows_with_what_is_to_be_done(
 def test_images_that_leave_a_batch_of_one_are_refused_before_anything_is_written(
     params: Make, images: ImageFiles, tmp_path: Path
 ) -> None:
-    points = list_points(PARAMS, SETTINGS, {"batch_size": ["8", "19"]})
+    points = list_points(PARAMS, SETTINGS | {"hidden": "5"}, {"batch_size": ["8", "19"]})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=r"^train\.batch_size = 19: leaves a batch of a single image, .*another size$"):
-        load_split(params(**SETTINGS), points, images)
-    split = load_split(params(**SETTINGS, holdout="4"), points, images)
+        load_split(params(**SETTINGS | SMALL), points, images)
+    split = load_split(params(**SETTINGS | SMALL, holdout="4"), points, images)
     assert (len(split.train), len(split.validation), len(split.test)) == (16, 4, 10)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_batches_of_one_image_are_refused(params: Make, images: ImageFiles) -> None:
     with pytest.raises(UserError, match=r"^train\.batch_size = 1: "):
-        load_split(params(**SETTINGS), list_points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)
+        load_split(params(**SETTINGS | SMALL), list_points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)
