@@ -109,9 +109,9 @@ def test_a_member_is_exactly_what_it_would_be_alone_in_double_precision(
     monkeypatch.setattr(Population, "network", lambda self: network(self).double())
     train = Examples(split.train.images.double(), split.train.labels)
     described = population(params(**SETTINGS | {"epochs": "1"}, lr="0.01"), variant)
-    together = fit(described, train, lambda _: {})
+    together = fit(described, train)
     for at, seed in enumerate(described.seeds):
-        alone = fit(replace(described, seeds=(seed,)), train, lambda _: {})
+        alone = fit(replace(described, seeds=(seed,)), train)
         assert alone.loss.dtype == torch.float64
         torch.testing.assert_close(together.loss[at], alone.loss[0], rtol=1e-12, atol=0)
 
