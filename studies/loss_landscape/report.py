@@ -99,11 +99,11 @@ def _place(result: Result) -> tuple[str, str]:
 
 def _log_mean(outcome: Outcome, name: str) -> Floats:
     """Return the logarithm [seeds] of a measure's geometric mean over training."""
-    watched = outcome.probed
+    probed = outcome.probed
     values = {
-        "range of the loss": watched["loss_high"] - watched["loss_low"],
-        "change of the gradient": watched["gradient_high"],
-        "effective smoothness": watched["smoothness"],
+        "range of the loss": probed["loss_high"] - probed["loss_low"],
+        "change of the gradient": probed["gradient_high"],
+        "effective smoothness": probed["smoothness"],
     }[name]
     logarithm: Floats = np.log(np.maximum(values[:, SKIPPED:], 1e-12)).mean(axis=1)
     return logarithm

@@ -28,19 +28,19 @@ def report(results: Sequence[Result], params: Params, every: int) -> Report:
     header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", "verdict"]
     rows = []
     for result in results:
-        watched = result.outcomes["batchnorm"].probed
-        count = watched["running"].shape[1]
+        probed = result.outcomes["batchnorm"].probed
+        count = probed["running"].shape[1]
         epochs = params.train.epochs
         for epoch in range(1, epochs + 1):
             at = round(epoch * (count - 1) / epochs)
-            accuracies = {kind: watched[kind][:, at] for kind in KINDS}
+            accuracies = {kind: probed[kind][:, at] for kind in KINDS}
             comparison = compare(
                 accuracies["running"], accuracies["recomputed"], settings.confidence, settings.resamples
             )
             cells = [
                 *(format_number(accuracies[kind].mean()) for kind in KINDS),
                 format_interval(comparison.difference),
-                format_number(watched["lag_mean"][:, at].mean()),
+                format_number(probed["lag_mean"][:, at].mean()),
                 verdict(comparison.difference, "running ones are better", "recomputed ones are better"),
             ]
             rows.append([result.point.values["train.lr"], str(epoch), *cells])
@@ -58,10 +58,10 @@ def report(results: Sequence[Result], params: Params, every: int) -> Report:
 
 
 def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
-    watched = result.outcomes["batchnorm"].probed
+    probed = result.outcomes["batchnorm"].probed
     lines = []
     for kind, style in KINDS.items():
-        means = [interval(column, settings.confidence, settings.resamples) for column in watched[kind].T]
+        means = [interval(column, settings.confidence, settings.resamples) for column in probed[kind].T]
         lines.append(mean_line(f"{kind} statistics", _steps(means, every), means, 100, style))
     title = f"learning rate {result.point.values['train.lr']}"
     return Panel(title, lines, "iteration", "held-out accuracy (%)", limits=(0, 100))

@@ -43,10 +43,10 @@ def test_every_pixel_value_is_divided_exactly(idx_folder: Callable[..., Path]) -
     image = (np.arange(784) % 256).astype(np.uint8).reshape(1, 28, 28)
     (folder / idx.FILES[0]).write_bytes(idx.encode_images(image))
     (folder / idx.FILES[1]).write_bytes(idx.encode_labels(np.array([3], np.uint8)))
-    found = load(folder, 0).train.images[0, :256].numpy()
-    np.testing.assert_array_equal(found, np.array([value / 255 for value in range(256)], np.float32))
-    assert found[0] == 0
-    assert found[255] == 1
+    pixels = load(folder, 0).train.images[0, :256].numpy()
+    np.testing.assert_array_equal(pixels, np.array([value / 255 for value in range(256)], np.float32))
+    assert pixels[0] == 0
+    assert pixels[255] == 1
 
 
 def test_without_a_holdout_validation_is_on_the_test_images(idx_folder: Callable[..., Path]) -> None:

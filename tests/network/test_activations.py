@@ -73,23 +73,23 @@ def test_counts_are_numpys(axis: Scale) -> None:
     values = values.astype(np.float32).astype(float)
     near = np.abs(place(axis, values) - place(axis, values).round()) < 1e-3
     values[near] = 0.0037  # inside a bin of every axis: at an edge, float32 may choose the other side
-    found = axis.count(torch.from_numpy(values).float())
+    counts = axis.count(torch.from_numpy(values).float())
     for member in range(3):
         bent = np.arcsinh(values[member]) if axis.asinh else values[member]
         expected, _ = np.histogram(bent, bins=BINS, range=(axis.low, axis.high))
-        np.testing.assert_array_equal(found[member].numpy(), expected)
+        np.testing.assert_array_equal(counts[member].numpy(), expected)
         by_edges, _ = np.histogram(values[member], bins=list(axis.edges()))
-        np.testing.assert_array_equal(found[member].numpy(), by_edges)
+        np.testing.assert_array_equal(counts[member].numpy(), by_edges)
 
 
 @pytest.mark.parametrize("axis", [Scale(0, 1, asinh=False), Scale(-1, 1, asinh=False), Scale(-10, 10, asinh=True)])
 def test_values_beyond_the_outermost_bins_land_in_them(axis: Scale) -> None:
     low, high = float(axis.edges()[0]), float(axis.edges()[-1])
     values = torch.tensor([low, low - 1, -1e30, -torch.inf, high, high + 1, 1e30, torch.inf, high * 1.01]).view(1, 3, 3)
-    found = axis.count(values)[0].tolist()
-    assert found[0] == 4
-    assert found[-1] == 5
-    assert sum(found) == 9
+    counts = axis.count(values)[0].tolist()
+    assert counts[0] == 4
+    assert counts[-1] == 5
+    assert sum(counts) == 9
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -99,11 +99,11 @@ def test_a_pass_counts_every_value_of_every_tensor(
 ) -> None:
     network = network_of(params(hidden="9,8", activation=activation, batchnorm_position=position), batchnorm)
     images = examples(31)
-    found = measure(network, activation, images, 10)
+    measured = measure(network, activation, images, 10)
     seen = seen_by(network, images)
-    assert {name for name in found if name.endswith(".counts")} == {f"{name}.counts" for name in seen}
+    assert {name for name in measured if name.endswith(".counts")} == {f"{name}.counts" for name in seen}
     for name, values in seen.items():
-        counts = found[f"{name}.counts"]
+        counts = measured[f"{name}.counts"]
         assert counts.shape == (3, BINS)
         assert counts.sum() == 3 * 31 * values.shape[2]
         axis = scale(name, activation)
@@ -119,13 +119,13 @@ def test_moments_are_numpys_for_any_batch_size(
 ) -> None:
     network = network_of(params(hidden="9,8", batchnorm_position=position), batchnorm)
     images = examples(31)
-    found = measure(network, "sigmoid", images, batch_size)
+    measured = measure(network, "sigmoid", images, batch_size)
     for name, values in seen_by(network, images).items():
         for member in range(3):
             mean = values[member].sum() / values[member].size
             std = np.sqrt(((values[member] - mean) ** 2).sum() / values[member].size)
-            assert found[f"{name}.mean"][member].item() == pytest.approx(mean, rel=1e-4, abs=1e-6)
-            assert found[f"{name}.std"][member].item() == pytest.approx(std, rel=1e-4)
+            assert measured[f"{name}.mean"][member].item() == pytest.approx(mean, rel=1e-4, abs=1e-6)
+            assert measured[f"{name}.std"][member].item() == pytest.approx(std, rel=1e-4)
 
 
 @pytest.mark.parametrize("constant", [0.1, 300.1, -77.7])
@@ -134,10 +134,10 @@ def test_a_constant_has_no_deviation(params: Make, examples: Callable[..., Examp
     with torch.no_grad():
         network.linears[0].get_parameter("weight").zero_()
         network.linears[0].get_parameter("bias").fill_(constant)
-    found = measure(network, "sigmoid", examples(31), 10)
+    measured = measure(network, "sigmoid", examples(31), 10)
     for member in range(3):
-        assert found["layer1.pre_activation.mean"][member].item() == pytest.approx(constant, rel=1e-6)
-        assert found["layer1.pre_activation.std"][member].item() < 1e-6 * abs(constant)
+        assert measured["layer1.pre_activation.mean"][member].item() == pytest.approx(constant, rel=1e-6)
+        assert measured["layer1.pre_activation.std"][member].item() < 1e-6 * abs(constant)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 31, 1000])
@@ -171,35 +171,35 @@ def test_saturation_is_within_one_per_cent_of_the_limits(
 ) -> None:
     network = network_of(params(hidden="9,8", activation=activation, batchnorm_position=position), batchnorm)
     images = examples(31)
-    found = measure(network, activation, images, 10)
+    measured = measure(network, activation, images, 10)
     for name, values in seen_by(network, images).items():
         if name.endswith(".normalised") and position == "after_activation":
-            assert f"{name}.saturated" not in found
+            assert f"{name}.saturated" not in measured
             continue
         outputs = values if name.endswith(".activation") else FUNCTION[activation](values)
         expected = DEFINITION[activation](outputs).mean(axis=(1, 2))
-        np.testing.assert_allclose(found[f"{name}.saturated"].numpy(), expected, atol=1 / 248, err_msg=name)
+        np.testing.assert_allclose(measured[f"{name}.saturated"].numpy(), expected, atol=1 / 248, err_msg=name)
         if not (batchnorm and position == "before_activation"):
             assert torch.equal(
-                found[f"{name.split('.')[0]}.activation.saturated"],
-                found[f"{name.split('.')[0]}.pre_activation.saturated"],
+                measured[f"{name.split('.')[0]}.activation.saturated"],
+                measured[f"{name.split('.')[0]}.pre_activation.saturated"],
             )
-    assert 0 < found["layer1.activation.saturated"].mean() < 1
+    assert 0 < measured["layer1.activation.saturated"].mean() < 1
 
 
 def test_loss_and_accuracy_are_of_all_images(params: Make, examples: Callable[..., Examples]) -> None:
     network = network_of(params(hidden="9,8"), batchnorm=True)
     images = examples(31)
-    found = measure(network, "sigmoid", images, 10)
+    measured = measure(network, "sigmoid", images, 10)
     with torch.no_grad():
         logits = network(images.images).double().numpy()
     labels = images.labels.numpy()
     for member in range(3):
         right = sum(int(np.argmax(row)) == label for row, label in zip(logits[member], labels, strict=True))
-        assert found["accuracy"][member].item() == right / 31
+        assert measured["accuracy"][member].item() == right / 31
         row = logits[member]
         loss = (np.log(np.exp(row).sum(1)) - row[range(31), labels]).mean()
-        assert found["loss"][member].item() == pytest.approx(loss, rel=1e-5)
+        assert measured["loss"][member].item() == pytest.approx(loss, rel=1e-5)
     expanded = labels[None].repeat(3, axis=0)
     again = member_losses(torch.from_numpy(logits), torch.from_numpy(expanded))
-    torch.testing.assert_close(found["loss"].double(), again, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(measured["loss"].double(), again, rtol=1e-5, atol=1e-6)

@@ -41,8 +41,8 @@ def test_auto_takes_cuda_where_there_is_one() -> None:
 def test_cuda_where_there_is_none_is_told_in_one_line() -> None:
     with pytest.raises(UserError) as caught:
         configure_device("cuda", "auto")
-    told = "train.device = 'cuda': PyTorch finds no CUDA device here; use 'auto' or 'cpu'"
-    assert str(caught.value) == told
+    expected = "train.device = 'cuda': PyTorch finds no CUDA device here; use 'auto' or 'cpu'"
+    assert str(caught.value) == expected
 
 
 def test_the_processors_memory_is_no_limit() -> None:

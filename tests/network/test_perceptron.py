@@ -173,8 +173,8 @@ def test_running_statistics_follow_pytorchs_rule(params: Callable[..., Params], 
             mean = x.sum(1) / BATCH
             var = (x - mean[:, None]).square().sum(1) / (BATCH - 1)
             for name, batch in (("running_mean", mean), ("running_var", var)):
-                found = network.state_dict()[f"norms.{layer}.{name}"]
-                torch.testing.assert_close(found, 0.9 * old[f"norms.{layer}.{name}"] + 0.1 * batch)
+                running = network.state_dict()[f"norms.{layer}.{name}"]
+                torch.testing.assert_close(running, 0.9 * old[f"norms.{layer}.{name}"] + 0.1 * batch)
 
 
 def test_evaluation_leaves_the_running_statistics_alone(params: Callable[..., Params]) -> None:

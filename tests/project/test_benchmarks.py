@@ -22,21 +22,21 @@ def test_a_population_takes_as_long_as_where_all_workers_are_busy() -> None:
 
 
 def test_ten_nodes_wait_for_training() -> None:
-    found = project_sweep(MEASURED, 10)
-    assert found.training == pytest.approx(10_100 / 20 * 10)
-    assert found.waiting == pytest.approx(0)
-    assert found.broadcast == pytest.approx(2)  # 2.5 GB at 1.25 GB/s
-    assert found.logging == pytest.approx(1010)
-    assert found.rate == pytest.approx(10_100 * 50 / (2 + 5050))
-    assert found.bottleneck() == "training"
+    projection = project_sweep(MEASURED, 10)
+    assert projection.training == pytest.approx(10_100 / 20 * 10)
+    assert projection.waiting == pytest.approx(0)
+    assert projection.broadcast == pytest.approx(2)  # 2.5 GB at 1.25 GB/s
+    assert projection.logging == pytest.approx(1010)
+    assert projection.rate == pytest.approx(10_100 * 50 / (2 + 5050))
+    assert projection.bottleneck() == "training"
 
 
 def test_a_thousand_nodes_wait_for_the_log() -> None:
-    found = project_sweep(MEASURED, 1000)
-    assert found.training + found.waiting == pytest.approx(60)  # 5.05 waves are 6
-    assert found.broadcast == pytest.approx(200)
-    assert found.rate == pytest.approx(10_100 * 50 / (200 + 1010))
-    assert found.bottleneck() == "logging"
+    projection = project_sweep(MEASURED, 1000)
+    assert projection.training + projection.waiting == pytest.approx(60)  # 5.05 waves are 6
+    assert projection.broadcast == pytest.approx(200)
+    assert projection.rate == pytest.approx(10_100 * 50 / (200 + 1010))
+    assert projection.bottleneck() == "logging"
 
 
 def test_the_report_says_what_was_measured_and_what_follows() -> None:

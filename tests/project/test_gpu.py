@@ -36,11 +36,11 @@ def learnable(examples: Examples) -> Examples:
 def test_the_first_steps_are_those_of_the_processor(
     params: Make, examples: Images, variant: Variant, overrides: dict[str, str]
 ) -> None:
-    given = params(seeds="0,1,2", epochs="1", batch_size="100", lr="0.01", **overrides)
+    settings = params(seeds="0,1,2", epochs="1", batch_size="100", lr="0.01", **overrides)
     train = examples(100 * STEPS)
 
     def trained(device: str) -> Trained:
-        return fit(population(given, variant), moved(train, device))
+        return fit(population(settings, variant), moved(train, device))
 
     here, there = trained("cpu"), trained("cuda")
     assert there.loss.shape == (3, STEPS)
@@ -49,12 +49,12 @@ def test_the_first_steps_are_those_of_the_processor(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_accuracies_are_distributed_as_on_the_processor(params: Make, examples: Images, variant: Variant) -> None:
-    given = params(seeds=",".join(map(str, range(40))), epochs="5", batch_size="100", lr="0.01", hidden="20")
+    settings = params(seeds=",".join(map(str, range(40))), epochs="5", batch_size="100", lr="0.01", hidden="20")
     train, test = learnable(examples(2000)), learnable(examples(1000, seed=1))
 
     def accuracies(device: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         split = Split(*(moved(part, device) for part in (train, test, test)))
-        return train_population(population(given, variant), split).test_accuracy
+        return train_population(population(settings, variant), split).test_accuracy
 
     difference = accuracies("cuda") - accuracies("cpu")  # pair by pair: the same seeds
     error = max(difference.std(ddof=1) / len(difference) ** 0.5, 1e-4)
@@ -63,16 +63,16 @@ def test_accuracies_are_distributed_as_on_the_processor(params: Make, examples: 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_waits_do_not_grow_with_the_steps(params: Make, examples: Images, variant: Variant) -> None:
-    given = params(seeds="0,1,2", epochs="2", batch_size="10")
+    settings = params(seeds="0,1,2", epochs="2", batch_size="10")
 
     def waits(count: int) -> int:
         train = moved(examples(count), "cuda")
-        fit(population(given, variant), train)  # what happens once in a process
+        fit(population(settings, variant), train)  # what happens once in a process
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                fit(population(given, variant), train)
+                fit(population(settings, variant), train)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         return len(caught)
@@ -82,8 +82,8 @@ def test_waits_do_not_grow_with_the_steps(params: Make, examples: Images, varian
 
 def test_as_many_members_as_fit_take_less_than_their_share_of_memory(params: Make, examples: Images) -> None:
     total = torch.cuda.get_device_properties(0).total_memory
-    given = params(seeds=",".join(map(str, range(300))), epochs="1")
-    part = next(population(given, "batchnorm").parts(total))
+    settings = params(seeds=",".join(map(str, range(300))), epochs="1")
+    part = next(population(settings, "batchnorm").parts(total))
     torch.cuda.reset_peak_memory_stats()
     fit(part, moved(examples(4000), "cuda"))
     assert torch.cuda.max_memory_allocated() < total / 2

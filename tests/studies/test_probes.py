@@ -67,7 +67,7 @@ def test_the_landscape_is_that_of_steps_along_the_gradient(params: Make, split: 
     batch = Examples(split.train.images[:16].double(), split.train.labels[:16])
     lengths = [0.1, 0.7, 3.0]
     with torch.no_grad():
-        found = landscape.along_the_gradient(network, batch, lengths)
+        measured = landscape.along_the_gradient(network, batch, lengths)
     for member in range(2):
         losses, distances, slopes = [], [], []
         start, gradient = loss_and_gradient(network, batch, member, 0, None)
@@ -84,7 +84,7 @@ def test_the_landscape_is_that_of_steps_along_the_gradient(params: Make, split: 
             "gradient_high": max(distances),
             "smoothness": max(slopes),
         }
-        assert {name: float(values[member]) for name, values in found.items()} == pytest.approx(expected, rel=1e-9)
+        assert {name: float(values[member]) for name, values in measured.items()} == pytest.approx(expected, rel=1e-9)
 
 
 def loss_and_gradient(
@@ -107,10 +107,10 @@ def test_the_landscape_is_of_one_batch_and_of_the_learning_rate(params: Make, sp
     described = population(params(**SETTINGS), "plain")
     network = trained(described, split)
     with torch.no_grad():
-        found = landscape.probe(described, split)(network)
+        measured = landscape.probe(described, split)(network)
         batch = Examples(split.train.images[:16], split.train.labels[:16])
         expected = landscape.along_the_gradient(network, batch, [0.025, 0.05, 0.1, 0.2])
-    assert all(torch.equal(values, expected[name]) for name, values in found.items())
+    assert all(torch.equal(values, expected[name]) for name, values in measured.items())
 
 
 # The statistics of evaluation
@@ -120,7 +120,7 @@ def test_recomputed_statistics_are_means_over_batches(params: Make, split: Split
     network = trained(population(params(**SETTINGS), "batchnorm"), split).double()
     images = split.train.images.double()
     with torch.no_grad():
-        found = running_statistics.statistics(network, [images[:20], images[20:40]])
+        recomputed = running_statistics.statistics(network, [images[:20], images[20:40]])
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     for member in range(2):
         means, variances = [], []
@@ -132,8 +132,10 @@ def test_recomputed_statistics_are_means_over_batches(params: Make, split: Split
             means.append((first.mean(0), second.mean(0)))
             variances.append((first.var(0, ddof=1), second.var(0, ddof=1)))
         for layer in range(2):
-            np.testing.assert_allclose(found[2 * layer][member], np.mean([m[layer] for m in means], axis=0))
-            np.testing.assert_allclose(found[2 * layer + 1][member], np.mean([v[layer] for v in variances], axis=0))
+            mean = np.mean([values[layer] for values in means], axis=0)
+            np.testing.assert_allclose(recomputed[2 * layer][member], mean)
+            variance = np.mean([values[layer] for values in variances], axis=0)
+            np.testing.assert_allclose(recomputed[2 * layer + 1][member], variance)
 
 
 def logistic(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,7 +149,7 @@ def test_accuracies_are_those_of_the_statistics_that_they_name(params: Make, spl
     network = trained(described, split)
     images, labels = split.validation.images, split.validation.labels
     with torch.no_grad():
-        found = running_statistics.probe(described, split)(network)
+        measured = running_statistics.probe(described, split)(network)
         running = network(images)
         recomputed = running_statistics.statistics(network, list(torch.split(split.train.images[:48], 16)))
         other = copy.deepcopy(network)
@@ -156,16 +158,16 @@ def test_accuracies_are_those_of_the_statistics_that_they_name(params: Make, spl
         by_recomputed = other(images)
         by_batch = torch.cat([copy.deepcopy(network).train()(batch) for batch in torch.split(images, 16)], dim=1)
     for name, logits in (("running", running), ("recomputed", by_recomputed), ("batch", by_batch)):
-        assert torch.equal(found[name], (logits.argmax(2) == labels).double().mean(1)), name
+        assert torch.equal(measured[name], (logits.argmax(2) == labels).double().mean(1)), name
     lags = [
         ((old - new).abs() / spread.sqrt())
         for old, new, spread in zip(list(network.norms.buffers())[::2], recomputed[::2], recomputed[1::2], strict=True)
     ]
-    torch.testing.assert_close(found["lag_mean"], torch.cat(lags, 1).median(1).values)
+    torch.testing.assert_close(measured["lag_mean"], torch.cat(lags, 1).median(1).values)
     with torch.no_grad():
         same = running_statistics.probe(described, split)(other)
     for name in ("lag_mean", "lag_deviation"):
-        assert float(found[name].min()) > 0
+        assert float(measured[name].min()) > 0
         torch.testing.assert_close(same[name], torch.zeros(2), atol=1e-5, rtol=0)
 
 
@@ -173,9 +175,9 @@ def test_a_plain_network_has_no_statistics(params: Make, split: Split) -> None:
     described = population(params(**SETTINGS), "plain")
     network = trained(described, split)
     with torch.no_grad():
-        found = running_statistics.probe(described, split)(network)
-    assert sorted(found) == ["batch", "recomputed", "running"]
-    assert torch.equal(found["running"], found["recomputed"])
+        measured = running_statistics.probe(described, split)(network)
+    assert sorted(measured) == ["batch", "recomputed", "running"]
+    assert torch.equal(measured["running"], measured["recomputed"])
 
 
 # What enters the activation functions
@@ -187,16 +189,16 @@ def test_percentiles_are_of_what_enters_the_last_sigmoids(params: Make, split: S
     network = trained(described, split)
     seen: dict[str, Tensor] = {}
     with torch.no_grad():
-        found = covariate_shift.probe(described, split)(network)
+        measured = covariate_shift.probe(described, split)(network)
         network(split.validation.images, seen.__setitem__)
     entering = seen["layer2.normalised" if variant == "batchnorm" else "layer2.pre_activation"].numpy()
     torch.testing.assert_close(torch.from_numpy(entering).sigmoid(), seen["layer2.activation"])
     expected = np.percentile(entering, [15, 50, 85], axis=1)
-    np.testing.assert_allclose(found["percentiles"], np.moveaxis(expected, 0, -1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(measured["percentiles"], np.moveaxis(expected, 0, -1), rtol=1e-5, atol=1e-6)
     for at, level in enumerate((15, 50, 85)):
-        assert torch.equal(found[f"unit_{level}"], found["percentiles"][:, 0, at])
+        assert torch.equal(measured[f"unit_{level}"], measured["percentiles"][:, 0, at])
         all_units = np.percentile(entering, level, axis=(1, 2))
-        np.testing.assert_allclose(found[f"all_{level}"], all_units, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(measured[f"all_{level}"], all_units, rtol=1e-5, atol=1e-6)
 
 
 def test_the_labs_picture_is_of_another_network_unless_it_normalises_before(params: Make, split: Split) -> None:
@@ -205,22 +207,22 @@ def test_the_labs_picture_is_of_another_network_unless_it_normalises_before(para
         described = population(params(**SETTINGS, batchnorm_position=position), "batchnorm")
         network = trained(described, split)
         with torch.no_grad():
-            found = lab_view.probe(described, split)(network)
+            measured = lab_view.probe(described, split)(network)
             first, second = network.linears[:2]
             as_lab = network.norms[1](second(torch.sigmoid(network.norms[0](first(images)))))
             trained_so = second(network.norms[0](torch.sigmoid(first(images))))
-        torch.testing.assert_close(found["lab"], as_lab[:, 0])
+        torch.testing.assert_close(measured["lab"], as_lab[:, 0])
         expected = as_lab if position == "before_activation" else trained_so
-        torch.testing.assert_close(found["network"], expected[:, 0])
-        torch.testing.assert_close(found["network_mean"], expected.double().mean((1, 2)))
-        torch.testing.assert_close(found["network_deviation"], expected.double().flatten(1).std(1))
-        torch.testing.assert_close(found["lab_deviation"], as_lab.double().flatten(1).std(1))
+        torch.testing.assert_close(measured["network"], expected[:, 0])
+        torch.testing.assert_close(measured["network_mean"], expected.double().mean((1, 2)))
+        torch.testing.assert_close(measured["network_deviation"], expected.double().flatten(1).std(1))
+        torch.testing.assert_close(measured["lab_deviation"], as_lab.double().flatten(1).std(1))
 
 
 def test_a_plain_networks_picture_is_the_networks(params: Make, split: Split) -> None:
     described = population(params(**SETTINGS), "plain")
     network = trained(described, split)
     with torch.no_grad():
-        found = lab_view.probe(described, split)(network)
-    assert torch.equal(found["lab"], found["network"])
-    assert math.isfinite(float(found["lab_mean"][0]))
+        measured = lab_view.probe(described, split)(network)
+    assert torch.equal(measured["lab"], measured["network"])
+    assert math.isfinite(float(measured["lab_mean"][0]))

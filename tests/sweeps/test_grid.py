@@ -38,11 +38,11 @@ def test_values(text: str, values: list[str]) -> None:
 
 def test_every_value_is_one_that_the_params_file_takes() -> None:
     read = parse_grid(["hidden=[5],[6,7]", "lr=log(1e-4,1,3)", "batch_size=60,2000", "optimizer=sgd"])
-    found = [point.params for point in list_points(PARAMS, {}, read)]
-    assert {params.model.hidden for params in found} == {(5,), (6, 7)}
-    assert sorted({params.train.lr for params in found}) == [1e-4, 1e-2, 1]
-    assert {params.train.batch_size for params in found} == {60, 2000}
-    assert {params.train.optimizer for params in found} == {"sgd"}
+    points = [point.params for point in list_points(PARAMS, {}, read)]
+    assert {params.model.hidden for params in points} == {(5,), (6, 7)}
+    assert sorted({params.train.lr for params in points}) == [1e-4, 1e-2, 1]
+    assert {params.train.batch_size for params in points} == {60, 2000}
+    assert {params.train.optimizer for params in points} == {"sgd"}
 
 
 def test_equals_signs_after_the_first_belong_to_the_values() -> None:
@@ -81,7 +81,7 @@ NOT_A_RANGE = "not a range; log(FIRST,LAST,COUNT) has positive ends, lin(…) an
         (["lr=log(1,2,3"], f"grid lr=log(1,2,3: {NOT_A_RANGE}"),
         (["lr=log(1,2,3),4"], f"grid lr=log(1,2,3),4: {NOT_A_RANGE}"),
     ],
-    ids=lambda given: " ".join(given)[:30] if isinstance(given, list) else "",
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
 def test_a_bad_form_is_one_line(specifications: list[str], words: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -148,12 +148,12 @@ def test_a_key_under_both_its_names_is_given_twice() -> None:
 
 def test_points_are_the_product_with_the_last_key_fastest() -> None:
     spans = {"lr": ["0.1", "0.2"], "model.hidden": ["[5]", "[6, 7]", "8"], "optimizer": ["adam", "sgd"]}
-    found = list_points(PARAMS, {}, spans)
-    assert len(found) == 2 * 3 * 2
-    assert [tuple(point.values.values()) for point in found] == list(itertools.product(*spans.values()))
-    assert {tuple(point.values) for point in found} == {("train.lr", "model.hidden", "train.optimizer")}
-    assert found[1].values == {"train.lr": "0.1", "model.hidden": "[5]", "train.optimizer": "sgd"}
-    for point in found:
+    points = list_points(PARAMS, {}, spans)
+    assert len(points) == 2 * 3 * 2
+    assert [tuple(point.values.values()) for point in points] == list(itertools.product(*spans.values()))
+    assert {tuple(point.values) for point in points} == {("train.lr", "model.hidden", "train.optimizer")}
+    assert points[1].values == {"train.lr": "0.1", "model.hidden": "[5]", "train.optimizer": "sgd"}
+    for point in points:
         assert point.params.train.lr == float(point.values["train.lr"])
         assert point.params.train.optimizer == point.values["train.optimizer"]
         units = re.findall(r"\d+", point.values["model.hidden"])

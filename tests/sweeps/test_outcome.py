@@ -59,7 +59,7 @@ def test_an_outcome_is_what_training_and_the_final_weights_give(
     params: Make, split: Split, variant: Variant, position: str
 ) -> None:
     described = population(params(**SETTINGS, batchnorm_position=position), variant)
-    found = train_population(described, split)
+    outcome = train_population(described, split)
 
     def logits(network: Perceptron) -> dict[str, Tensor]:
         return {"held": network(split.validation.images), "test": network(split.test.images)}
@@ -68,18 +68,18 @@ def test_an_outcome_is_what_training_and_the_final_weights_give(
     batches = np.array([16, 16, 16, 2])
     loss = trained.loss.double().numpy()
     assert loss.shape == (3, 2 * len(batches))
-    np.testing.assert_allclose(found.train_loss, np.stack([loss[:, :4].mean(1), loss[:, 4:].mean(1)], 1), rtol=1e-12)
+    np.testing.assert_allclose(outcome.train_loss, np.stack([loss[:, :4].mean(1), loss[:, 4:].mean(1)], 1), rtol=1e-12)
     held, test = trained.measured["held"], trained.measured["test"][:, -1]
     for step in range(3):
         losses = member_losses(held[:, step], split.validation.labels.expand(3, -1))
-        np.testing.assert_allclose(found.validation_loss[:, step], losses.numpy(), rtol=1e-5)
+        np.testing.assert_allclose(outcome.validation_loss[:, step], losses.numpy(), rtol=1e-5)
         expected = accuracy(held[:, step], split.validation.labels)
-        np.testing.assert_allclose(found.validation_accuracy[:, step], expected.numpy(), rtol=1e-12)
+        np.testing.assert_allclose(outcome.validation_accuracy[:, step], expected.numpy(), rtol=1e-12)
     losses = member_losses(test, split.test.labels.expand(3, -1))
-    np.testing.assert_allclose(found.test_loss, losses.numpy(), rtol=1e-5)
-    np.testing.assert_allclose(found.test_accuracy, accuracy(test, split.test.labels).numpy(), rtol=1e-12)
-    np.testing.assert_array_equal(found.diverged_at, [0, 0, 0])
-    assert {getattr(found, name).dtype for name in OUTCOME_ARRAYS} == {np.dtype(np.float64)}
+    np.testing.assert_allclose(outcome.test_loss, losses.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(outcome.test_accuracy, accuracy(test, split.test.labels).numpy(), rtol=1e-12)
+    np.testing.assert_array_equal(outcome.diverged_at, [0, 0, 0])
+    assert {getattr(outcome, name).dtype for name in OUTCOME_ARRAYS} == {np.dtype(np.float64)}
 
 
 def test_running_leaves_gradients_as_they_were_and_is_repeatable(params: Make, split: Split) -> None:
@@ -109,9 +109,9 @@ def test_a_member_is_exactly_what_it_would_be_alone_in_double_precision(
     monkeypatch.setattr(Population, "network", lambda self: network(self).double())
     train = Examples(split.train.images.double(), split.train.labels)
     described = population(params(**SETTINGS | {"epochs": "1"}, lr="0.01"), variant)
-    together = fit(described, train, lambda _: {})
+    together = fit(described, train)
     for at, seed in enumerate(described.seeds):
-        alone = fit(replace(described, seeds=(seed,)), train, lambda _: {})
+        alone = fit(replace(described, seeds=(seed,)), train)
         assert alone.loss.dtype == torch.float64
         torch.testing.assert_close(together.loss[at], alone.loss[0], rtol=1e-12, atol=0)
 
@@ -138,12 +138,12 @@ def test_a_member_that_diverges_is_marked_and_leaves_the_others_alone(
         return made
 
     monkeypatch.setattr(Population, "network", spoilt)
-    found = train_population(described, split)
-    np.testing.assert_array_equal(found.diverged_at, [0, iteration, 0])
-    np.testing.assert_array_equal(np.isnan(found.train_loss[1]), [iteration <= 4, True])
-    assert np.isnan(found.test_loss[1])
+    trained = train_population(described, split)
+    np.testing.assert_array_equal(trained.diverged_at, [0, iteration, 0])
+    np.testing.assert_array_equal(np.isnan(trained.train_loss[1]), [iteration <= 4, True])
+    assert np.isnan(trained.test_loss[1])
     for at in (0, 2):
-        close(member(found, at), member(healthy, at), 0, 0)
+        close(member(trained, at), member(healthy, at), 0, 0)
 
 
 def test_a_description_survives_pickling(params: Make) -> None:
@@ -154,8 +154,8 @@ def test_a_description_survives_pickling(params: Make) -> None:
 
 
 def test_an_outcome_survives_its_file(params: Make, split: Split, tmp_path: Path) -> None:
-    found = train_population(population(params(**SETTINGS), "plain"), split)
-    spoilt = replace(found, test_loss=np.array([np.nan, np.inf, 1 / 3]), train_loss=found.train_loss.T.copy().T)
+    trained = train_population(population(params(**SETTINGS), "plain"), split)
+    spoilt = replace(trained, test_loss=np.array([np.nan, np.inf, 1 / 3]), train_loss=trained.train_loss.T.copy().T)
     path = tmp_path / "sweeps" / "one.safetensors"
     save_outcome(path, spoilt)
     back = load_outcome(path)

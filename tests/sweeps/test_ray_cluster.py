@@ -68,26 +68,26 @@ def test_a_worker_gives_what_this_process_gives_and_reports_now_and_then(
     seconds = iter(range(100))
     monkeypatch.setattr("pipeline.sweeps.ray_worker.time.monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr("ray.get", lambda _: pytest.fail("Ray gives the processor of a worker that waits to another"))
-    told: list[tuple[str, int]] = []
+    reported: list[tuple[str, int]] = []
 
     class Update:
         @staticmethod
         def remote(digest: str, epochs: int) -> None:
-            told.append((digest, epochs))
+            reported.append((digest, epochs))
 
     class Progress:
         update = Update()
 
     progress: Any = Progress()
-    found = train_on_worker(population, probe, split_to_arrays(split), "cpu", 1, progress, "it")
+    trained = train_on_worker(population, probe, split_to_arrays(split), "cpu", 1, progress, "it")
     expected = train_population(population, split, probe)
     for name in OUTCOME_ARRAYS:
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    assert found.probed.keys() == expected.probed.keys()
-    for name in found.probed:
-        np.testing.assert_array_equal(found.probed[name], expected.probed[name], err_msg=name)
+        np.testing.assert_array_equal(getattr(trained, name), getattr(expected, name), err_msg=name)
+    assert trained.probed.keys() == expected.probed.keys()
+    for name in trained.probed:
+        np.testing.assert_array_equal(trained.probed[name], expected.probed[name], err_msg=name)
     # A look at the clock is a second here, and a report takes one itself; an epoch of all is 2 of members.
-    assert told == [("it", 4), ("it", 8), ("it", 12)]
+    assert reported == [("it", 4), ("it", 8), ("it", 12)]
 
 
 @pytest.mark.parametrize(
@@ -157,9 +157,9 @@ def test_without_ray_the_option_says_how_to_get_it(tmp_path: Path, monkeypatch: 
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
     return port
 
 
@@ -284,8 +284,8 @@ def kept() -> dict[str, bytes]:
 
 def logged(project: Path, name: str) -> list[tuple[str, str]]:
     """Learning rate and variant of every point's run."""
-    found: list[Run] = points(project, name)
-    return sorted((run.data.params["train.lr"], run.data.params["variant"]) for run in found)
+    runs: list[Run] = points(project, name)
+    return sorted((run.data.params["train.lr"], run.data.params["variant"]) for run in runs)
 
 
 def test_a_node_dies_and_the_sweep_is_the_local_one(

@@ -28,14 +28,14 @@ Make = Callable[..., Params]
 
 
 def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp_path: Path) -> None:
-    found = results([0.5, 0.7], [0.6, 0.8], keys={"model.hidden": ["[5, 4]", "[6]"]})
+    swept = results([0.5, 0.7], [0.6, 0.8], keys={"model.hidden": ["[5, 4]", "[6]"]})
     settings = params(holdout="10")
-    write_results(found, settings, tmp_path / "results")
-    header, rows = table(found, settings.evaluate)
+    write_results(swept, settings, tmp_path / "results")
+    header, rows = table(swept, settings.evaluate)
     text = (tmp_path / "results" / "table.csv").read_text(encoding="utf-8")
     assert list(csv.reader(io.StringIO(text))) == [header, *rows]
     written = (tmp_path / "results" / "answer.md").read_text(encoding="utf-8")
-    assert written == answer(found, settings.evaluate, 10)
+    assert written == answer(swept, settings.evaluate, 10)
     assert (tmp_path / "results" / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert len(list((tmp_path / "results").iterdir())) == 3
 
@@ -70,12 +70,12 @@ def results(
     """Results of a grid with one key and two seeds: the first has the given accuracy, the second `spread` more."""
     ((key, texts),) = (keys or {"train.lr": [str(at + 1) for at in range(len(plain))]}).items()
     made: list[Result] = []
-    given: dict[Variant, tuple[Sequence[float], Sequence[float]]] = {
+    accuracies: dict[Variant, tuple[Sequence[float], Sequence[float]]] = {
         "plain": (plain, plain_test or plain),
         "batchnorm": (batchnorm, batchnorm_test or batchnorm),
     }
     for at, point in enumerate(list_points(PARAMS, {"seeds": "0,1"}, {key: texts})):
-        pairs = {v: [[values[at], values[at] + spread] for values in given[v]] for v in VARIANTS}
+        pairs = {v: [[values[at], values[at] + spread] for values in accuracies[v]] for v in VARIANTS}
         made.append(Result(point, {v: made_outcome(*pairs[v]) for v in VARIANTS}))
     return made
 
@@ -88,11 +88,11 @@ def settings(params: Make) -> Evaluate:
 def test_the_table_is_means_intervals_and_differences(settings: Evaluate) -> None:
     plain, batchnorm = np.array([[0.5, 0.6, 0.7], [0.1, 0.2, 0.1]]), np.array([[0.9, 0.8, 0.9], [0.1, 0.3, 0.5]])
     points = list_points(PARAMS, {}, {"lr": ["0.01", "1"]})
-    found = [
+    swept = [
         Result(point, {"plain": made_outcome(p, p), "batchnorm": made_outcome(b, b)})
         for point, p, b in zip(points, plain, batchnorm, strict=True)
     ]
-    header, rows = table(found, settings)
+    header, rows = table(swept, settings)
     columns = dict(zip(header, np.array(rows).T, strict=True))
     assert header == [
         "train.lr",
@@ -116,11 +116,11 @@ def test_the_table_is_means_intervals_and_differences(settings: Evaluate) -> Non
 
 def test_the_interval_is_of_the_confidence_that_is_asked_for(params: Make) -> None:
     # Of two values, half of the resamples have the mean: an interval of 40 % is that alone.
-    (found,) = results([0.2], [0.6])
-    wide, narrow = (found.mean("plain", params(confidence=text).evaluate) for text in ("0.95", "0.4"))
+    (swept,) = results([0.2], [0.6])
+    wide, narrow = (swept.mean("plain", params(confidence=text).evaluate) for text in ("0.95", "0.4"))
     assert (wide.low, wide.value, wide.high) == pytest.approx((0.2, 0.25, 0.3))
     assert (narrow.low, narrow.high) == pytest.approx((0.25, 0.25))
-    assert found.difference(params().evaluate).difference.value == pytest.approx(0.4)
+    assert swept.difference(params().evaluate).difference.value == pytest.approx(0.4)
 
 
 def test_a_row_of_several_keys_has_them_first(settings: Evaluate) -> None:
@@ -141,40 +141,40 @@ def test_divergences_are_counted(settings: Evaluate) -> None:
 
 def test_a_single_seed_has_no_interval(settings: Evaluate) -> None:
     (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
-    found = [Result(point, {"plain": made_outcome([0.5], [0.4]), "batchnorm": made_outcome([0.75], [0.6])})]
-    header, (row,) = table(found, settings)
+    swept = [Result(point, {"plain": made_outcome([0.5], [0.4]), "batchnorm": made_outcome([0.75], [0.6])})]
+    header, (row,) = table(swept, settings)
     cells = dict(zip(header, row, strict=True))
     assert (cells["plain_accuracy"], cells["plain_low"], cells["plain_high"]) == ("0.5000", "", "")
     assert (cells["difference"], cells["difference_low"], cells["pairs"]) == ("0.2500", "", "1")
-    words = answer(found, settings, holdout=10)
+    words = answer(swept, settings, holdout=10)
     assert "- plain: train.lr = 1; test accuracy 0.4000.\n" in words
     assert "nan" not in words
 
 
 def test_the_best_is_chosen_on_validation_not_on_test(settings: Evaluate) -> None:
-    found = results([0.5, 0.7, 0.6], [0.8, 0.6, 0.7], plain_test=[0.9, 0.1, 0.5], batchnorm_test=[0.3, 0.9, 0.4])
-    assert best(found, "plain") is found[1]
-    assert best(found, "batchnorm") is found[0]
-    chosen: dict[Variant, Result] = {variant: best(found, variant) for variant in VARIANTS}
+    swept = results([0.5, 0.7, 0.6], [0.8, 0.6, 0.7], plain_test=[0.9, 0.1, 0.5], batchnorm_test=[0.3, 0.9, 0.4])
+    assert best(swept, "plain") is swept[1]
+    assert best(swept, "batchnorm") is swept[0]
+    chosen: dict[Variant, Result] = {variant: best(swept, variant) for variant in VARIANTS}
     compared = compare_best(chosen, settings)
     assert compared.difference.value == pytest.approx(0.3 - 0.1)
     assert (compared.control_mean, compared.treatment_mean) == pytest.approx((0.15, 0.35))
 
 
 def test_of_equals_the_first_is_best() -> None:
-    found = results([0.5, 0.7, 0.7, 0.6], [0.8, 0.8, 0.1, 0.8])
-    assert best(found, "plain") is found[1]
-    assert best(found, "batchnorm") is found[0]
+    swept = results([0.5, 0.7, 0.7, 0.6], [0.8, 0.8, 0.1, 0.8])
+    assert best(swept, "plain") is swept[1]
+    assert best(swept, "batchnorm") is swept[0]
 
 
 def test_the_answer_in_words(settings: Evaluate) -> None:
-    found = results([0.5, 0.7], [0.8, 0.6], plain_test=[0.9, 0.1], batchnorm_test=[0.3, 0.9])
-    lines = answer(found, settings, holdout=10_000).split("\n")
+    swept = results([0.5, 0.7], [0.8, 0.6], plain_test=[0.9, 0.1], batchnorm_test=[0.3, 0.9])
+    lines = answer(swept, settings, holdout=10_000).split("\n")
     assert lines[0] == (
         "Accuracy on 10000 held-out training images after the last epoch, means over seeds with 95 % bootstrap "
         "intervals; differences are Batch Normalization minus plain, pair by pair."
     )
-    header, rows = table(found, settings)
+    header, rows = table(swept, settings)
     assert [line.strip("| ").split(" | ") for line in (lines[2], *lines[4:6])] == [header, *rows]
     assert lines[3] == "|" + " --- |" * len(header)
     assert lines[7:] == [
@@ -228,15 +228,15 @@ def drawn(axis: Axes, variant: Variant) -> np.ndarray[tuple[int, ...], np.dtype[
 
 
 def test_lines_and_bands_are_the_values_in_per_cent() -> None:
-    given = lines(3)
+    means = lines(3)
     points = [{"train.lr": text} for text in ("0.1", "0.2", "0.4")]
-    figure = panels.sweep(points, given, "held-out accuracy (%)")
+    figure = panels.sweep(points, means, "held-out accuracy (%)")
     (axis,) = figure.axes
     for variant, band in zip(VARIANTS, axis.collections, strict=True):
-        expected = [[x, 100 * interval.value] for x, interval in zip((0.1, 0.2, 0.4), given[variant], strict=True)]
+        expected = [[x, 100 * interval.value] for x, interval in zip((0.1, 0.2, 0.4), means[variant], strict=True)]
         np.testing.assert_allclose(drawn(axis, variant), expected)
         corners = np.asarray(band.get_paths()[0].vertices)
-        for x, interval in zip((0.1, 0.2, 0.4), given[variant], strict=True):
+        for x, interval in zip((0.1, 0.2, 0.4), means[variant], strict=True):
             heights = corners[np.isclose(corners[:, 0], x), 1]
             assert (heights.min(), heights.max()) == pytest.approx((100 * interval.low, 100 * interval.high))
         assert to_hex(np.asarray(band.get_facecolor())[0][:3]) == COLOURS[variant]
@@ -282,8 +282,8 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
         for activation in ("relu", "tanh")
         for epochs in ("1", "2")
     ]
-    given = lines(len(points))
-    figure = panels.sweep(points, given, "accuracy (%)")
+    means = lines(len(points))
+    figure = panels.sweep(points, means, "accuracy (%)")
     assert [axis.get_title() for axis in figure.axes] == [
         f"model.activation = {activation}, train.epochs = {epochs}"
         for activation in ("relu", "tanh")
@@ -291,7 +291,7 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
     ]
     for at, axis in enumerate(figure.axes):
         for variant in VARIANTS:
-            expected = [100 * interval.value for interval in given[variant][at::4]]
+            expected = [100 * interval.value for interval in means[variant][at::4]]
             np.testing.assert_allclose(drawn(axis, variant), np.column_stack([[0.1, 0.2, 0.3], expected]))
     assert len(figure.legends) == 1
 

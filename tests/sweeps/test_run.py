@@ -66,7 +66,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Population]:
 
 def swept(tasks: Sequence[Task], split: Split) -> list[Result]:
     """The results of all points."""
-    return pair_up(tasks, {task.digest: found for task, found in train_tasks(tasks, split)})
+    return pair_up(tasks, {task.digest: outcome for task, outcome in train_tasks(tasks, split)})
 
 
 def same(one: Sequence[Result], other: Sequence[Result]) -> None:
@@ -105,13 +105,13 @@ def test_a_run_trains_everything_once_and_the_next_one_nothing(
     kept = list(train_tasks(tasks, split))
     assert trained == [task.population for task in tasks]
     assert [task for task, _ in kept] == tasks
-    first = pair_up(tasks, {task.digest: found for task, found in kept})
-    assert [found for _, found in kept] == [result.outcomes[v] for result in first for v in VARIANTS]
+    first = pair_up(tasks, {task.digest: outcome for task, outcome in kept})
+    assert [outcome for _, outcome in kept] == [result.outcomes[v] for result in first for v in VARIANTS]
     assert [result.point for result in first] == points
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"{task.digest}.safetensors" for task in tasks}
     trained.clear()
     again = list(train_tasks(tasks, split))
-    same(pair_up(tasks, {task.digest: found for task, found in again}), first)
+    same(pair_up(tasks, {task.digest: outcome for task, outcome in again}), first)
     assert trained == []
     assert [task for task, _ in again] == tasks
 
@@ -120,10 +120,10 @@ def test_a_result_is_what_training_its_population_gives(
     points: list[Point], images: ImageFiles, split: Split, tmp_path: Path
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
-    found = swept(tasks, split)
+    trained = swept(tasks, split)
     alone = train_population(tasks[5].population, split)
-    np.testing.assert_array_equal(found[2].outcomes["batchnorm"].validation_loss, alone.validation_loss)
-    assert found[2].point.values == {"train.lr": "0.1", "model.hidden": "[4]"}
+    np.testing.assert_array_equal(trained[2].outcomes["batchnorm"].validation_loss, alone.validation_loss)
+    assert trained[2].point.values == {"train.lr": "0.1", "model.hidden": "[4]"}
 
 
 @pytest.mark.parametrize("stopped_after", [1, 4, 7])
@@ -143,10 +143,10 @@ def test_an_interrupted_run_is_completed_by_the_next(
     for _ in itertools.islice(train_tasks(tasks, split), stopped_after):
         pass
     assert len(list((tmp_path / "kept").iterdir())) == stopped_after
-    found = swept(tasks, split)
+    results = swept(tasks, split)
     assert trained == [task.population for task in tasks]
     assert capsys.readouterr().out == f"resuming: {stopped_after} of 8 populations were trained before\n"
-    same(found, whole)
+    same(results, whole)
 
 
 def test_a_damaged_file_is_trained_again(
@@ -165,8 +165,8 @@ def test_a_grid_that_grew_trains_what_is_new(
 ) -> None:
     swept(plan(points[:1], images, tmp_path / "kept"), split)
     trained.clear()
-    found = swept(plan(points, images, tmp_path / "kept"), split)
-    assert len(found) == 4
+    results = swept(plan(points, images, tmp_path / "kept"), split)
+    assert len(results) == 4
     assert len(trained) == 6
 
 

@@ -27,10 +27,10 @@ def test_a_study_is_its_name_its_grid_and_what_it_sets(tmp_path: Path) -> None:
           model.activation: relu,tanh
           epochs: 3
     """
-    found = load_study(written(tmp_path, text))
-    assert found.name == "depth"
-    assert found.grids == (("train.lr=log(1e-4,1,9)", "batch_size=60,2000", "model.activation=relu,tanh", "epochs=3"),)
-    assert found.overrides == {"data.holdout": "10", "hidden": "5,4", "train.lr": "0.01"}
+    study = load_study(written(tmp_path, text))
+    assert study.name == "depth"
+    assert study.grids == (("train.lr=log(1e-4,1,9)", "batch_size=60,2000", "model.activation=relu,tanh", "epochs=3"),)
+    assert study.overrides == {"data.holdout": "10", "hidden": "5,4", "train.lr": "0.01"}
 
 
 def test_setting_nothing_is_allowed(tmp_path: Path) -> None:
@@ -46,15 +46,15 @@ def test_the_name_is_the_folders_wherever_one_stands(tmp_path: Path, monkeypatch
 
 
 def test_lists_in_a_list_are_values(tmp_path: Path) -> None:
-    found = load_study(written(tmp_path, "grid: {model.hidden: [[5], [6, 7]]}"))
-    assert parse_grid(found.grids[0]) == {"model.hidden": ["[5]", "[6, 7]"]}
+    study = load_study(written(tmp_path, "grid: {model.hidden: [[5], [6, 7]]}"))
+    assert parse_grid(study.grids[0]) == {"model.hidden": ["[5]", "[6, 7]"]}
 
 
 def test_a_study_may_sweep_several_grids(tmp_path: Path) -> None:
     folder = written(tmp_path, "grid: [{lr: '0.1,1', epochs: 2}, {lr: 1, epochs: '2,3'}]\nset: {seeds: [4]}")
-    found = load_study(folder)
-    assert found.grids == (("lr=0.1,1", "epochs=2"), ("lr=1", "epochs=2,3"))
-    points = list_points(PARAMS, found.overrides, *map(parse_grid, found.grids))
+    study = load_study(folder)
+    assert study.grids == (("lr=0.1,1", "epochs=2"), ("lr=1", "epochs=2,3"))
+    points = list_points(PARAMS, study.overrides, *map(parse_grid, study.grids))
     assert [tuple(point.values.values()) for point in points] == [("0.1", "2"), ("1", "2"), ("1", "3")]
     assert {point.params.train.seeds for point in points} == {(4,)}
     with pytest.raises(UserError, match=r"^grid: one varies train\.lr, another train\.epochs$"):
@@ -65,10 +65,10 @@ def test_a_study_may_measure_more_and_say_more(tmp_path: Path) -> None:
     folder = written(tmp_path, "grid: {lr: 0.1}\nprobe_every: 5")
     (folder / "probe.py").write_text("def probe(population, split):\n    return lambda network: {}\n", encoding="utf-8")
     (folder / "report.py").write_text("def report(results, params, every):\n    return every\n", encoding="utf-8")
-    found = load_study(folder)
-    assert found.probe
-    assert found.probe.every == 5
-    assert found.own_report([], load(PARAMS)) == 5  # type: ignore[comparison-overlap]
+    study = load_study(folder)
+    assert study.probe
+    assert study.probe.every == 5
+    assert study.own_report([], load(PARAMS)) == 5  # type: ignore[comparison-overlap]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_how_often_to_probe_is_checked(tmp_path: Path) -> None:
 
 
 def test_null_is_set_as_null(tmp_path: Path) -> None:
-    found = load_study(written(tmp_path, "grid: {lr: 0.1}\nset: {data.directory: null}"))
-    (point,) = list_points(PARAMS, found.overrides, parse_grid(found.grids[0]))
+    study = load_study(written(tmp_path, "grid: {lr: 0.1}\nset: {data.directory: null}"))
+    (point,) = list_points(PARAMS, study.overrides, parse_grid(study.grids[0]))
     assert point.params.data.directory is None
 
 
@@ -143,5 +143,5 @@ def test_a_missing_or_binary_file_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", sorted(path.parent for path in (ROOT / "studies").glob("*/params.yaml")), ids=str)
 def test_the_projects_studies_have_points(folder: Path) -> None:
-    found = load_study(folder)
-    assert len(list_points(PARAMS, found.overrides, *map(parse_grid, found.grids))) > 1
+    study = load_study(folder)
+    assert len(list_points(PARAMS, study.overrides, *map(parse_grid, study.grids))) > 1

@@ -54,39 +54,39 @@ def error(folder: Path) -> str:
 
 
 def test_a_training_is_read_back_as_written(tmp_path: Path) -> None:
-    made = trained()
-    save_history(tmp_path, SEEDS, made)
-    found = load_history(tmp_path)
-    assert found.seeds == SEEDS
-    assert found.epochs == EPOCHS
-    assert found.diverged() == 0
-    np.testing.assert_allclose(found.train_loss, made.loss.numpy(), rtol=1e-8)
-    np.testing.assert_allclose(found.validation_loss, made.measured["loss"].numpy(), rtol=1e-8)
-    np.testing.assert_allclose(found.validation_accuracy, made.measured["accuracy"].numpy(), rtol=1e-8)
-    assert found.histograms.keys() == set(TENSORS)
-    for tensor, counts in found.histograms.items():
-        np.testing.assert_array_equal(counts, made.measured[f"{tensor}.counts"].numpy())
-    moments = {name for name in made.measured if name.endswith(("mean", "std", "saturated"))}
-    assert found.moments.keys() == moments
+    results = trained()
+    save_history(tmp_path, SEEDS, results)
+    history = load_history(tmp_path)
+    assert history.seeds == SEEDS
+    assert history.epochs == EPOCHS
+    assert history.diverged() == 0
+    np.testing.assert_allclose(history.train_loss, results.loss.numpy(), rtol=1e-8)
+    np.testing.assert_allclose(history.validation_loss, results.measured["loss"].numpy(), rtol=1e-8)
+    np.testing.assert_allclose(history.validation_accuracy, results.measured["accuracy"].numpy(), rtol=1e-8)
+    assert history.histograms.keys() == set(TENSORS)
+    for tensor, counts in history.histograms.items():
+        np.testing.assert_array_equal(counts, results.measured[f"{tensor}.counts"].numpy())
+    moments = {name for name in results.measured if name.endswith(("mean", "std", "saturated"))}
+    assert history.moments.keys() == moments
     assert "layer1.normalised.saturated" not in moments
     for name in moments:
-        np.testing.assert_allclose(found.moments[name], made.measured[name].numpy(), rtol=1e-8)
+        np.testing.assert_allclose(history.moments[name], results.measured[name].numpy(), rtol=1e-8)
 
 
 def test_weights_are_read_back_bit_for_bit(tmp_path: Path) -> None:
-    made = trained()
-    sliced = replace(made, weights=made.weights | {"turned": torch.rand(3, 4, 5).transpose(1, 2)})
+    results = trained()
+    sliced = replace(results, weights=results.weights | {"turned": torch.rand(3, 4, 5).transpose(1, 2)})
     save_history(tmp_path, SEEDS, sliced)
-    found = load_weights(tmp_path)
-    assert found.keys() == sliced.weights.keys()
-    for name, weights in found.items():
+    stored = load_weights(tmp_path)
+    assert stored.keys() == sliced.weights.keys()
+    for name, weights in stored.items():
         np.testing.assert_array_equal(np.asarray(weights), sliced.weights[name].numpy())
 
 
 def test_float32_losses_lose_nothing(tmp_path: Path) -> None:
-    made = trained()
-    save_history(tmp_path, SEEDS, made)
-    np.testing.assert_array_equal(load_history(tmp_path).train_loss.astype(np.float32), made.loss.numpy())
+    results = trained()
+    save_history(tmp_path, SEEDS, results)
+    np.testing.assert_array_equal(load_history(tmp_path).train_loss.astype(np.float32), results.loss.numpy())
 
 
 def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_a_curve_has_its_steps_the_mean_and_a_column_per_seed(
 
 
 def test_moments_have_a_row_per_epoch_seed_and_tensor(tmp_path: Path) -> None:
-    made = trained()
-    save_history(tmp_path, SEEDS, made)
+    results = trained()
+    save_history(tmp_path, SEEDS, results)
     header, rows = table(tmp_path / "moments.csv")
     assert header == ["epoch", "seed", "layer", "tensor", "mean", "std", "saturated"]
     expected = [[str(e), str(s), *t.split(".")] for e in range(EPOCHS + 1) for s in SEEDS for t in TENSORS]
@@ -127,18 +127,18 @@ def test_moments_have_a_row_per_epoch_seed_and_tensor(tmp_path: Path) -> None:
     assert {row[6] == "" for row in rows if row[3] == "normalised"} == {True}
     row = next(row for row in rows if row[:4] == ["1", "5", "layer1", "activation"])
     for what, text in zip(MOMENTS, row[4:], strict=True):
-        assert float(text) == pytest.approx(made.measured[f"layer1.activation.{what}"][1, 1].item(), rel=1e-8)
+        assert float(text) == pytest.approx(results.measured[f"layer1.activation.{what}"][1, 1].item(), rel=1e-8)
 
 
 def test_metrics_are_the_final_values_over_seeds(tmp_path: Path) -> None:
-    made = trained()
-    save_history(tmp_path, SEEDS, made)
-    found = json.loads((tmp_path / "metrics.json").read_text())
-    assert (found["seeds"], found["diverged"]) == (3, 0)
+    results = trained()
+    save_history(tmp_path, SEEDS, results)
+    final = json.loads((tmp_path / "metrics.json").read_text())
+    assert (final["seeds"], final["diverged"]) == (3, 0)
     for values, summary in (
-        (made.loss[:, -1], found["train"]["loss"]),
-        (made.measured["loss"][:, -1], found["validation"]["loss"]),
-        (made.measured["accuracy"][:, -1], found["validation"]["accuracy"]),
+        (results.loss[:, -1], final["train"]["loss"]),
+        (results.measured["loss"][:, -1], final["validation"]["loss"]),
+        (results.measured["accuracy"][:, -1], final["validation"]["accuracy"]),
     ):
         a, b, c = values.tolist()
         mean = (a + b + c) / 3
@@ -150,48 +150,48 @@ def test_metrics_are_the_final_values_over_seeds(tmp_path: Path) -> None:
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     save_history(tmp_path, [4], trained(seeds=1))
     assert json.loads((tmp_path / "metrics.json").read_text())["train"]["loss"]["std"] == 0
-    found = load_history(tmp_path)
-    assert found.seeds == (4,)
-    assert found.train_loss.shape == (1, ITERATIONS)
-    assert found.moments["layer1.activation.mean"].shape == (1, EPOCHS + 1)
+    history = load_history(tmp_path)
+    assert history.seeds == (4,)
+    assert history.train_loss.shape == (1, ITERATIONS)
+    assert history.moments["layer1.activation.mean"].shape == (1, EPOCHS + 1)
 
 
 def test_trainings_that_diverged_are_counted_and_survive(tmp_path: Path) -> None:
-    made = trained()
-    made.loss[0, 2:] = torch.nan
-    made.loss[2, 3] = torch.nan
-    made.measured["loss"][0, 1:] = torch.nan
-    made.measured["layer1.activation.mean"][0, 1:] = torch.nan
-    save_history(tmp_path, SEEDS, made)
-    found = load_history(tmp_path)
-    assert found.diverged() == 2
-    np.testing.assert_array_equal(np.isnan(found.train_loss), made.loss.isnan().numpy())
-    np.testing.assert_array_equal(np.isnan(found.validation_loss), made.measured["loss"].isnan().numpy())
-    np.testing.assert_array_equal(found.moments["layer1.activation.mean"][0, 1:], [np.nan, np.nan])
-    assert np.isfinite(found.moments["layer1.activation.mean"][1:]).all()
+    results = trained()
+    results.loss[0, 2:] = torch.nan
+    results.loss[2, 3] = torch.nan
+    results.measured["loss"][0, 1:] = torch.nan
+    results.measured["layer1.activation.mean"][0, 1:] = torch.nan
+    save_history(tmp_path, SEEDS, results)
+    history = load_history(tmp_path)
+    assert history.diverged() == 2
+    np.testing.assert_array_equal(np.isnan(history.train_loss), results.loss.isnan().numpy())
+    np.testing.assert_array_equal(np.isnan(history.validation_loss), results.measured["loss"].isnan().numpy())
+    np.testing.assert_array_equal(history.moments["layer1.activation.mean"][0, 1:], [np.nan, np.nan])
+    assert np.isfinite(history.moments["layer1.activation.mean"][1:]).all()
     assert json.loads((tmp_path / "metrics.json").read_text())["diverged"] == 2
 
 
 def test_an_infinite_loss_counts_as_diverged_and_survives(tmp_path: Path) -> None:
-    made = trained()
-    made.loss[1, 3] = torch.inf
-    save_history(tmp_path, SEEDS, made)
-    found = load_history(tmp_path)
-    assert found.diverged() == 1
-    assert found.train_loss[1, 3] == np.inf
+    results = trained()
+    results.loss[1, 3] = torch.inf
+    save_history(tmp_path, SEEDS, results)
+    history = load_history(tmp_path)
+    assert history.diverged() == 1
+    assert history.train_loss[1, 3] == np.inf
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_metrics_of_a_training_that_diverged_are_json(tmp_path: Path, value: float) -> None:
-    made = trained()
-    made.loss[1, -1] = value
-    save_history(tmp_path, SEEDS, made)
+    results = trained()
+    results.loss[1, -1] = value
+    save_history(tmp_path, SEEDS, results)
     text = (tmp_path / "metrics.json").read_text()
-    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert found["diverged"] == 1
-    assert found["train"]["loss"]["mean"] is None
-    assert found["train"]["loss"]["std"] is None
-    assert None not in found["validation"]["loss"].values()
+    final = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert final["diverged"] == 1
+    assert final["train"]["loss"]["mean"] is None
+    assert final["train"]["loss"]["std"] is None
+    assert None not in final["validation"]["loss"].values()
 
 
 @pytest.mark.parametrize(

@@ -135,11 +135,11 @@ def seen_batches(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     network = Population.network
 
     def hooked(self: Population) -> Perceptron:
-        made = network(self)
-        made.register_forward_pre_hook(
+        built = network(self)
+        built.register_forward_pre_hook(
             lambda module, inputs: seen.append(inputs[0][..., 0].round().long()) if module.training else None
         )
-        return made
+        return built
 
     monkeypatch.setattr(Population, "network", hooked)
     return seen
@@ -208,21 +208,23 @@ def test_a_member_that_diverges_does_not_touch_the_others(
     network = Population.network
 
     def spoilt(self: Population) -> Perceptron:
-        made = network(self)
+        built = network(self)
         if 1 in self.seeds:
             with torch.no_grad():
-                made.linears[0].get_parameter("weight")[self.seeds.index(1)] = torch.nan
-        return made
+                built.linears[0].get_parameter("weight")[self.seeds.index(1)] = torch.nan
+        return built
 
     monkeypatch.setattr(Population, "network", spoilt)
-    found = fit(population(chosen, variant), train, measure)
-    assert found.loss[1].isnan().all()
-    assert found.measured["loss"][1].isnan().all()
+    diverging = fit(population(chosen, variant), train, measure)
+    assert diverging.loss[1].isnan().all()
+    assert diverging.measured["loss"][1].isnan().all()
     for member in (0, 2):
         assert healthy.loss[member].isfinite().all()
-        assert torch.equal(found.loss[member], healthy.loss[member])
-        assert torch.equal(found.measured["loss"][member], healthy.measured["loss"][member])
-        assert all(torch.equal(found.weights[name][member], healthy.weights[name][member]) for name in found.weights)
+        assert torch.equal(diverging.loss[member], healthy.loss[member])
+        assert torch.equal(diverging.measured["loss"][member], healthy.measured["loss"][member])
+        assert all(
+            torch.equal(weights[member], healthy.weights[name][member]) for name, weights in diverging.weights.items()
+        )
 
 
 @pytest.mark.parametrize(
@@ -359,9 +361,9 @@ def test_training_again_is_bit_identical(params: Make, examples: Images, optimiz
 
 def test_progress_is_told_epoch_by_epoch(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)
-    told: list[int] = []
-    fit(population(params(**SETTINGS), "plain"), examples(50), nothing, advance=told.append)
-    assert told == [2, 2, 2, 1, 1, 1]
+    advanced: list[int] = []
+    fit(population(params(**SETTINGS), "plain"), examples(50), nothing, advance=advanced.append)
+    assert advanced == [2, 2, 2, 1, 1, 1]
 
 
 NOISY = SETTINGS | {"noise": "true"}
@@ -428,10 +430,10 @@ def test_a_resumed_training_is_as_if_it_had_never_stopped(
     memory = Memory(stop)
     with pytest.raises(KeyboardInterrupt):
         fit(chosen, train, on(held), probing=probing, checkpoint=memory)
-    told: list[int] = []
-    resumed = fit(chosen, train, on(held), advance=told.append, probing=probing, checkpoint=memory)
+    advanced: list[int] = []
+    resumed = fit(chosen, train, on(held), advance=advanced.append, probing=probing, checkpoint=memory)
     undisturbed = fit(chosen, train, on(held), probing=probing)
     assert equal(resumed, undisturbed)
     assert all(torch.equal(values, undisturbed.probed[name]) for name, values in resumed.probed.items())
-    assert sum(told) == 3 * 3
-    assert told[0] == 2 * min(stop, 3)
+    assert sum(advanced) == 3 * 3
+    assert advanced[0] == 2 * min(stop, 3)
