@@ -322,6 +322,22 @@ def test_directory_plain_or_gz(form: str, mnist: Path, request: pytest.FixtureRe
     assert same(tmp_path / "out", mnist)
 
 
+def test_directory_with_the_arrays_of_keras(mnist: Path, tmp_path: Path) -> None:
+    names = ("x_train", "y_train", "x_test", "y_test")
+    found = dict(zip(names, read("mnist", mnist).arrays.values(), strict=True))
+    np.savez(tmp_path / "mnist.npz", **found)  # type: ignore[arg-type]
+    assert sources.fetch("mnist", tmp_path / "mnist.npz", tmp_path / "out")[1] == f"directory {tmp_path / 'mnist.npz'}"
+    assert same(tmp_path / "out", mnist)
+
+
+def test_directory_of_torchvision_with_several_data_sets(mnist: Path, tmp_path: Path) -> None:
+    shutil.copytree(mnist, tmp_path / "MNIST" / "raw")
+    own = write_own(tmp_path / "FashionMNIST" / "raw", 73, 60_000, 10_000)
+    for dataset, folder in (("mnist", mnist), ("fashion_mnist", own)):
+        assert sources.fetch(dataset, tmp_path, tmp_path / "out" / dataset)[1] == f"directory {tmp_path}"
+        assert same(tmp_path / "out" / dataset, folder)
+
+
 @pytest.mark.usefixtures("stand_in")
 def test_directory_of_other_images(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
