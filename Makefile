@@ -2,6 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# DVC asks for the user's name, which a container's user may lack; Python takes USER before it asks the system.
+ifneq ($(shell id -un >/dev/null 2>&1; echo $$?),0)
+export USER := $(or $(USER),user)
+endif
 .DEFAULT_GOAL := help
 .PHONY: help repro ui test bench faults screenshots lock audit
 

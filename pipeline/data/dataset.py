@@ -71,10 +71,14 @@ def check_batches(split: Split, batch_size: int) -> None:
     Raises:
         UserError: A batch of this size, or the last one, holds a single image.
     """
-    if batch_size == 1 or len(split.train) % batch_size == 1:
+    count = len(split.train)
+    if batch_size == 1 or count % batch_size == 1:
+        near = (*range(batch_size - 1, 1, -1), None), (*range(batch_size + 1, count + 2), None)
+        others = [next(size for size in sizes if size is None or count % size != 1) for sizes in near]
+        advice = " or ".join(str(size) for size in others if size) or "none does for so few images"
         raise UserError(
             f"train.batch_size = {batch_size}: leaves a batch of a single image, which Batch Normalization cannot "
-            "normalise; choose another size"
+            f"normalise; sizes that do for {count} training images: {advice}"
         )
 
 

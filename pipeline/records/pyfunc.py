@@ -1,4 +1,4 @@
-"""The trained network as MLflow serves it: rows of 784 pixels in [0, 1] to predicted classes.
+"""The trained network as MLflow serves it: rows of 784 pixels or images of 28×28 to predicted classes.
 
 MLflow calls `_load_pyfunc`, for `mlflow.pyfunc.load_model` and `mlflow models serve`. Weights are safetensors:
 nothing is unpickled.
@@ -7,11 +7,13 @@ nothing is unpickled.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
 import torch
-from numpy.typing import NDArray
+from mlflow.exceptions import MlflowException
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.data.dataset import PIXELS
 from pipeline.data.idx import TEST_IMAGES
@@ -21,6 +23,7 @@ from pipeline.params import Model, Variant
 
 PACKAGE = Path(__file__).parents[1]  # the code that a logged model carries
 PACKAGES = ("mlflow", "torch", "numpy", "safetensors", "pydantic", "ruamel.yaml")
+_SHAPES = ((PIXELS,), (28, 28), (28, 28, 1), (1, 28, 28))  # of one image
 _NETWORK, _WEIGHTS = "network.json", "weights.safetensors"
 
 
@@ -31,11 +34,54 @@ class Classifier:
         self.network = network
 
     @torch.no_grad()
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the class [count] of images [count, 784] or [count, 28, 28] with pixels in [0, 1]."""
-        rows = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32).reshape(-1, PIXELS))
-        classes: NDArray[np.int64] = self.network(rows)[0].argmax(1).numpy()
+    def predict(self, images: ArrayLike) -> NDArray[np.int64]:
+        """Return the class [count] of images, as `as_rows` takes them.
+
+        Raises:
+            MlflowException: They are nothing of the kind. A server passes its text on to the client.
+        """
+        classes: NDArray[np.int64] = self.network(torch.from_numpy(as_rows(images)))[0].argmax(1).numpy()
         return classes
+
+
+def as_rows(images: ArrayLike) -> NDArray[np.float32]:
+    """Return images as the network takes them: [count, 784], float32 in [0, 1].
+
+    Args:
+        images: An array, a table (pandas) or lists, [count, 784], [count, 28, 28] or a single image. Pixels are
+            floats from 0 to 1 or integers; if any integer is above 1, all are divided by 255.
+
+    Raises:
+        MlflowException: The shape, the type or a value is another. The text is one line.
+    """
+    pixels = _as_numbers(images)
+    single = pixels.shape in ((PIXELS,), (28, 28))
+    if not single and pixels.shape[1:] not in _SHAPES:
+        raise _refusal(f"input of shape {pixels.shape}, expected rows of {PIXELS} pixels or images of 28×28")
+    integers = pixels.dtype.kind in "bui"
+    low, high = (pixels.min(), pixels.max()) if pixels.size else (0, 0)
+    if not 0 <= low <= high <= (255 if integers else 1):  # NaN compares as False
+        kind = "integers from 0 to 255" if integers else "floats from 0 to 1 (divide by 255) or integers from 0 to 255"
+        raise _refusal(f"pixels from {low} to {high}, expected {kind}")
+    rows = pixels.reshape(-1, PIXELS).astype(np.float32)
+    return rows / np.float32(255) if integers and high > 1 else rows
+
+
+def _as_numbers(images: ArrayLike) -> NDArray[Any]:
+    try:
+        pixels = np.asarray(images)
+        if pixels.dtype.kind == "O":  # a table whose columns are of several types
+            pixels = np.array(pixels.tolist())
+    except ValueError:
+        raise _refusal(f"rows of different lengths, expected rows of {PIXELS} pixels or images of 28×28") from None
+    if pixels.dtype.kind not in "buif":
+        raise _refusal(f"input of type {pixels.dtype}, expected numbers: rows of {PIXELS} pixels or images of 28×28")
+    return pixels
+
+
+def _refusal(text: str) -> MlflowException:
+    refusal: MlflowException = MlflowException.invalid_parameter_value(text)
+    return refusal
 
 
 def files(model: Model, variant: Variant, weights: Mapping[str, NDArray[np.float32]]) -> dict[str, bytes]:

@@ -129,7 +129,7 @@ class Run:
         code: Path,
         metrics: Mapping[str, float],
     ) -> None:
-        """Log a model that maps float32 rows to int64 [rows].
+        """Log a model that maps rows to int64 [rows]. It checks its input itself: MLflow would refuse other dtypes.
 
         MLflow gives a model all metrics that its run has by then, so log it first.
 
@@ -141,10 +141,7 @@ class Run:
             code: The folder of the package that holds `loader`.
             metrics: The model's own.
         """
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
-            outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
-        )
+        signature = ModelSignature(outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]))
         params = self.client.get_run(self.run_id).data.params
         logged = mlflow.initialize_logged_model("model", self.run_id, params=params, experiment_id=self.experiment_id)
         with tempfile.TemporaryDirectory() as scratch:

