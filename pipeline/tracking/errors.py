@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping
 
 LONGEST = 1500  # characters
@@ -13,14 +12,24 @@ PATIENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
-BRIEF = {**PATIENT, "MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+BRIEF = {
+    **PATIENT,
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "PGCONNECT_TIMEOUT": "5",  # PostgreSQL's own
+}
 
 
 class TrackingError(Exception):
-    """MLflow's store cannot be used, or no longer. The text is one line, meant for the user."""
+    """MLflow's store cannot be used, or no longer. The text is one line, meant for the user.
 
-    def __init__(self, text: str) -> None:
+    Attributes:
+        refused: Whether the store has answered that it will never take this.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
         super().__init__(" ".join(text.split())[:LONGEST])
+        self.refused = refused
 
 
 @contextlib.contextmanager
@@ -33,14 +42,3 @@ def request_timeouts(wanted: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in new:
             os.environ.pop(name, None)
-
-
-def cause(error: BaseException) -> str:
-    """Return one line that says what is wrong, in the words of the network, the disk or the database if it can."""
-    inner: BaseException | None = error
-    while inner:
-        if isinstance(inner, (OSError, sqlite3.Error)):
-            error = inner
-        inner = inner.__cause__ or inner.__context__
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text.partition("(Caused by ")[2].removesuffix(")") or text

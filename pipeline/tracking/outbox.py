@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import process, provenance, store
+from . import place, process, provenance, store
 from .errors import TrackingError
 from .runs import Run, replace_run
 
@@ -33,8 +33,8 @@ def keep(stage: str, run: Run) -> None:
     """
     entry = _home() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     part = entry.with_name(f".{entry.name}.part")
-    with _lock():
-        try:
+    try:
+        with _lock():
             part.mkdir(parents=True)
             calls = [[call.method, _encode(call.args, part), _encode(call.kwargs, part)] for call in run.journal or ()]
             record = {
@@ -43,14 +43,14 @@ def keep(stage: str, run: Run) -> None:
                 "tags": {name: value for name, value in run.common_tags.items() if name != provenance.PROCESS_TAG},
                 "run": run.run_id,
                 "experiment": run.experiment_id,
-                "store": store.uri(),
+                "store": place.name(),
                 "calls": calls,
             }
             (part / _RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
             part.rename(entry)
-        except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
-            raise TrackingError(f"{entry}: the record of {stage} cannot be kept: {error}") from None
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise TrackingError(f"{entry}: {error}") from None
 
 
 def send() -> None:
@@ -72,7 +72,7 @@ def send() -> None:
 
 def _send(entry: Path) -> None:
     record = json.loads((entry / _RECORD).read_text(encoding="utf-8"))
-    if record["store"] != store.uri():
+    if record["store"] != place.name():
         return
     if not store.is_finished(record["run"], record["experiment"], RESENT_TAG):
         with replace_run(record["name"], record["tags"], record["experiment"]) as run:
@@ -128,7 +128,7 @@ def _entries() -> list[Path]:
 
 
 def _home() -> Path:
-    return store.root() / OUTBOX
+    return place.root() / OUTBOX
 
 
 def _lock() -> contextlib.AbstractContextManager[None]:

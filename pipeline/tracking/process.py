@@ -1,11 +1,9 @@
 """The process that makes a run: its identity, whether it is dead, and what it must not be interrupted in."""
 
 import contextlib
-import hashlib
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -67,20 +65,46 @@ def is_open_elsewhere(path: Path, before: float) -> bool:
 
 @contextlib.contextmanager
 def exclusive(path: Path, timeout: float, taken: str) -> Iterator[None]:
-    """Hold an exclusive lock on `path` among this user's processes; a dead holder releases it.
+    """Hold an exclusive lock on `path`, a file `.NAME.lock` beside it; a dead holder releases it.
+
+    Where that cannot be written, neither can `path`: nothing needs a guard, and nothing is held.
 
     Raises:
         TimeoutError: Another process still holds it after `timeout` seconds. The text is `taken`.
     """
-    name = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:32]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"pipeline-{os.getuid()}-{name}.lock", timeout=timeout)
+    file = path.absolute().with_name(f".{path.name}.lock")
+    new = [folder for folder in file.parents if not os.access(folder, os.F_OK)]
     try:
-        lock.acquire()
+        lock = _acquire(file, timeout)
     except Timeout:
         raise TimeoutError(taken) from None
+    except OSError:
+        lock = None
     try:
         yield
     finally:
+        if lock:
+            with contextlib.suppress(OSError):
+                file.unlink()  # while it is held: whoever waits for it notices
+            lock.release()
+            for folder in new:
+                with contextlib.suppress(OSError):  # it has got content
+                    folder.rmdir()
+
+
+def _acquire(file: Path, timeout: float) -> FileLock:
+    """Lock a file that no holder has removed meanwhile; its folder is made."""
+    end = time.monotonic() + timeout
+    while True:
+        descriptors: list[int] = []
+        left = max(0.0, end - time.monotonic())
+        # All users of a shared folder may lock it.
+        lock = FileLock(file, timeout=left, mode=0o666, on_acquired=descriptors.append)
+        with contextlib.suppress(FileNotFoundError):  # a holder has removed it, or its folder
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            if os.path.samestat(os.fstat(descriptors[0]), file.stat()):
+                return lock
         lock.release()
 
 

@@ -9,6 +9,30 @@ import sys
 from . import process
 
 PROCESS_TAG = "process"
+OUTER_TAG = "outer_run"  # the run that surrounds DVC, as Azure ML makes one for a job
+_DVC = ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+NAMES = (
+    "mlflow.source.type",
+    "mlflow.source.name",
+    "mlflow.user",
+    "mlflow.source.git.commit",
+    "git.dirty",
+    "dvc.stage",
+    "dvc.exp_name",
+    "dvc.exp_baseline_rev",
+    "dvc.root",
+    PROCESS_TAG,
+    OUTER_TAG,
+)
+"""All that `tags` may return."""
+
+
+def given_run() -> str | None:
+    """Return the run that `mlflow run` has started for this process.
+
+    DVC passes MLFLOW_RUN_ID on to all its stages, which need a run each: for them there is none.
+    """
+    return None if "DVC_STAGE" in os.environ else os.environ.get("MLFLOW_RUN_ID") or None
 
 
 def tags() -> dict[str, str]:
@@ -24,11 +48,14 @@ def tags() -> dict[str, str]:
         # What DVC and the stages write is no change of the project.
         changed = _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!results")
         found |= {"mlflow.source.git.commit": commit, "git.dirty": str(bool(changed)).lower()}
-    for name in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"):
+    for name in _DVC:
         if value := os.environ.get(name):
             found[name.lower().replace("_", ".", 1)] = value
     if root := os.environ.get("DVC_ROOT"):
         found["dvc.root"] = f"{process.machine()}:{root}"
+    outer = os.environ.get("MLFLOW_RUN_ID")
+    if outer and not given_run():
+        found[OUTER_TAG] = outer
     return found
 
 

@@ -2,24 +2,20 @@
 
 import contextlib
 import functools
-import os
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec
 
-import mlflow.pyfunc
+import mlflow
 import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from . import process, provenance, store
+from . import duplicates, model, process, provenance, store
 from .errors import BRIEF, TrackingError, request_timeouts
 
 BATCH = 1000  # metrics that MLflow accepts in one request
@@ -37,25 +33,31 @@ class Call(NamedTuple):
 
 
 def _logs(
-    method: "Callable[Concatenate[Run, Given], None]",
-) -> "Callable[Concatenate[Run, Given], None]":
-    """Let a method of `Run` raise nothing but TrackingError; in a run with a journal, not even that."""
+    what: str,
+) -> "Callable[[Callable[Concatenate[Run, Given], None]], Callable[Concatenate[Run, Given], None]]":
+    """Let a method of `Run` log a part of the record, which is left out, with a line, if the store refuses it.
 
-    @functools.wraps(method)
-    def log(run: "Run", /, *args: Given.args, **kwargs: Given.kwargs) -> None:
-        if run.journal is not None:
-            run.journal.append(Call(method.__name__, args, kwargs))
-        if run.outage:
-            return
-        try:
-            with store.translate_errors():
-                method(run, *args, **kwargs)
-        except TrackingError as error:
-            if run.journal is None:
-                raise
-            run.outage = error
+    If the store fails, it raises nothing but TrackingError; in a run with a journal, not even that.
+    """
 
-    return log
+    def decorate(method: "Callable[Concatenate[Run, Given], None]") -> "Callable[Concatenate[Run, Given], None]":
+        @functools.wraps(method)
+        def log(run: "Run", /, *args: Given.args, **kwargs: Given.kwargs) -> None:
+            if run.journal is not None:
+                run.journal.append(Call(method.__name__, args, kwargs))
+            if run.outage:
+                return
+            try:
+                with run.part(what):
+                    method(run, *args, **kwargs)
+            except TrackingError as error:
+                if run.journal is None:
+                    raise
+                run.outage = error
+
+        return log
+
+    return decorate
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Run:
     """A run under way.
 
     With a journal, every call is noted there, and work is not broken off when the store fails: the first error is
-    kept as `outage`, and nothing more is sent.
+    kept as `outage`, and nothing more is sent. Parts that the store refuses are `left_out`, and the rest is sent.
     """
 
     client: mlflow.MlflowClient
@@ -73,53 +75,72 @@ class Run:
     journal: list[Call] | None = None
     outage: TrackingError | None = field(default=None, init=False)
     ended: bool = field(default=False, init=False)
+    left_out: set[str] = field(default_factory=set, init=False)
 
-    @_logs
+    @contextlib.contextmanager
+    def part(self, what: str) -> Iterator[None]:
+        """Log what the store may refuse without harm to the rest.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        try:
+            with store.translate_errors():
+                yield
+        except TrackingError as error:
+            if not error.refused:
+                raise
+            if what not in self.left_out:
+                print(f"not recorded: {what}: {error}", file=sys.stderr)
+            self.left_out.add(what)
+
+    @_logs("the parameters")
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Log parameters that are not None; one that the run already has (`mlflow run` logs its own) stays."""
         known = self.client.get_run(self.run_id).data.params
         new = {name: value for name, value in values.items() if name not in known}
         self.client.log_batch(self.run_id, params=_params(new))
 
-    @_logs
+    @_logs("metrics")
     def log_metrics(self, values: Mapping[str, Points]) -> None:
         """Log points (step, value) of every metric, in as few requests as possible."""
         for batch in _batches(values):
             self.client.log_batch(self.run_id, metrics=batch)
 
-    @_logs
+    @_logs("tags")
     def set_tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
         self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in values.items()])
 
-    @_logs
+    @_logs("the experiment's view")
     def set_experiment_tag(self, name: str, value: str) -> None:
         """Set a tag of the run's experiment."""
         self.client.set_experiment_tag(self.experiment_id, name, value)
 
-    @_logs
+    @_logs("pictures")
     def log_image(self, key: str, step: int, pixels: NDArray[np.uint8]) -> None:
         """Log an image [height, width, 3] that the run's page shows with a step slider; `key` has no slashes."""
         self.client.log_image(self.run_id, pixels, key=key, step=step)
 
-    @_logs
+    @_logs("files")
     def log_artifacts(self, paths: Sequence[Path], folder: str) -> None:
         """Log files as artifacts in a folder of the run."""
         for path in paths:
-            self.client.log_artifact(self.run_id, str(path), folder)
+            with self.part(f"{folder}/{path.name}"):
+                self.client.log_artifact(self.run_id, str(path), folder)
 
-    @_logs
+    @_logs("a text")
     def log_text(self, content: str, name: str) -> None:
         """Log a text as an artifact."""
         self.client.log_text(self.run_id, content, name)
 
-    @_logs
+    @_logs("the data set")
     def log_input(self, name: str, digest: str, context: str, profile: str) -> None:
         """Log a data set, its digest (64 hexadecimal digits), what it was used for, and its profile in JSON."""
         entity = Dataset(name, digest[:12], "local", digest, profile=profile)
         self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
 
-    @_logs
+    @_logs("the model")
     def log_model(
         self,
         loader: str,
@@ -131,41 +152,17 @@ class Run:
     ) -> None:
         """Log a model that maps rows to int64 [rows]. It checks its input itself: MLflow would refuse other dtypes.
 
-        MLflow gives a model all metrics that its run has by then, so log it first.
-
         Args:
             loader: The module that serves it, by its function `_load_pyfunc`.
             files: The contents of the model's files, by name.
             example: Rows that it takes.
             packages: The distributions that it needs, which are pinned to the installed versions.
             code: The folder of the package that holds `loader`.
-            metrics: The model's own.
+            metrics: The model's own; those of the run are not given to it.
         """
-        signature = ModelSignature(outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]))
-        params = self.client.get_run(self.run_id).data.params
-        logged = mlflow.initialize_logged_model("model", self.run_id, params=params, experiment_id=self.experiment_id)
-        with tempfile.TemporaryDirectory() as scratch:
-            data = Path(scratch) / "model"
-            data.mkdir()
-            for name, content in files.items():
-                (data / name).write_bytes(content)
-            # Not by `mlflow.start_run`, whose end would end this run before it is whole.
-            Model.log(
-                None,
-                mlflow.pyfunc,
-                run_id=self.run_id,
-                model_id=logged.model_id,
-                loader_module=loader,
-                data_path=str(data),
-                code_paths=[str(code)],
-                input_example=example,
-                signature=signature,
-                pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in packages],
-            )
-        for name, value in metrics.items():
-            self.client.log_metric(self.run_id, name, value, model_id=logged.model_id)
+        model.log(self.client, self.run_id, loader, files, example, packages, code, metrics)
 
-    @_logs
+    @_logs("nested runs")
     def log_child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Points]) -> None:
         """Log a nested run, whole."""
         tags = {**self.common_tags, MLFLOW_PARENT_RUN_ID: self.run_id}
@@ -175,10 +172,10 @@ class Run:
             for batch in rest:
                 self.client.log_batch(run.run_id, metrics=batch)
 
-    @_logs
+    @_logs("the deletion of equal runs")
     def delete_duplicates(self, digest: str) -> None:
-        """Delete finished runs of the same DVC stage that have the same outputs."""
-        store.delete_duplicates(self.client, self.experiment_id, self.common_tags, digest)
+        """Delete finished runs of the same DVC stage with the same outputs, of which nobody has made anything."""
+        duplicates.delete(self.client, self.run_id, digest)
 
     def end(self, status: str) -> None:
         """End the run.
@@ -204,7 +201,7 @@ def start_run(
     """
     client, experiment_id = store.connect(experiment)
     all_tags = {**provenance.tags(), **tags}
-    given = None if experiment else os.environ.get("MLFLOW_RUN_ID")
+    given = None if experiment else provenance.given_run()
     if not given:
         with _create(client, experiment_id, name + provenance.suffix(), all_tags, journal) as run:
             yield run

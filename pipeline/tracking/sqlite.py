@@ -12,12 +12,6 @@ WAIT = 60.0  # seconds that another process may take to make it
 _FIRST_TABLES = {"experiments", "runs", "metrics", "params", "tags"}  # those that MLflow makes first
 
 
-def path_of(uri: str) -> Path | None:
-    """Return the file of a store in SQLite; other stores have none."""
-    file = uri.removeprefix("sqlite:///")
-    return Path(file).absolute() if file != uri and "?" not in file else None
-
-
 def ensure(path: Path, make: Callable[[str], None]) -> None:
     """Make a whole store in `path` if there is none: `make` makes one at the address that it is given.
 

@@ -1,30 +1,28 @@
-"""MLflow's store: where it is, a client of it, and which runs it has.
+"""MLflow's store: a client of it, its experiments, and which runs it has.
 
-It is at MLFLOW_TRACKING_URI or, without it, in `mlflow.db` and `mlruns/` in the repository root, where `mlflow ui`
-looks. Connecting also ends runs whose process has died.
+Connecting also ends runs whose process has died, and mends the places of artifacts.
 """
 
 import contextlib
 import functools
 import logging
 import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import mlflow
-from mlflow.entities import Run, ViewType
+import mlflow.store.db.utils
+from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_PROJECT_ENTRY_POINT
-from sqlalchemy.exc import SQLAlchemyError
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from . import process, sqlite
-from .errors import BRIEF, PATIENT, TrackingError, cause, request_timeouts
+from . import advice, locations, place, process, reach, sqlite
+from .errors import BRIEF, PATIENT, TrackingError, request_timeouts
 from .provenance import PROCESS_TAG
 
 DEFAULT_EXPERIMENT = "0"
 OUTPUTS_TAG = "digest.outputs"
 
+mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # MLflow's ten take minutes
 for _noisy in ("mlflow.store.db.utils", "urllib3"):  # what they have to say is raised as well
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 
@@ -35,38 +33,43 @@ def translate_errors() -> Iterator[None]:
     with request_timeouts(PATIENT):
         try:
             yield
-        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise TrackingError(f"MLflow at {uri()}: {cause(error)}") from error
-
-
-def uri() -> str:
-    """Return the address of the store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
-
-
-def root() -> Path:
-    """Return the folder of the project. DVC runs queued experiments in a copy: `DVC_ROOT` is the true root."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd())
+        except TrackingError:
+            raise
+        except Exception as error:
+            text = f"MLflow at {place.uri()}: {advice.explain(error, place.uri())}"
+            refused = advice.is_refusal(error)
+            raise TrackingError(place.without_password(text), refused=refused) from error
 
 
 def connect(named: str | None = None) -> tuple[mlflow.MlflowClient, str]:
     """Return a client and the id of an experiment: the one `named`, which is made if it is missing, or the current one.
 
-    The store puts artifacts beside the folder in which it is first opened.
+    Raises:
+        TrackingError: The store or the experiment cannot be used.
+    """
+    with request_timeouts(BRIEF), translate_errors():
+        place.check()
+        client = _client(place.uri())
+        experiment = client.get_experiment(_experiment(client, named))
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:
+            raise TrackingError(
+                f"MLflow at {place.name()}: the experiment {experiment.name!r} was deleted; restore it: "
+                f"MLFLOW_TRACKING_URI={place.name()} mlflow experiments restore --experiment-id "
+                f"{experiment.experiment_id}; or name another by MLFLOW_EXPERIMENT_NAME"
+            )
+        reach.artifacts(experiment.artifact_location, place.uri())
+        return client, experiment.experiment_id
+
+
+def check_writable(experiment: str, note: tuple[str, str]) -> None:
+    """Make sure that an experiment, which is made if it is missing, can be written: set a tag of it.
 
     Raises:
-        TrackingError: The store cannot be used.
+        TrackingError: It cannot.
     """
-    with request_timeouts(BRIEF), translate_errors(), contextlib.chdir(root()):
-        if path := sqlite.path_of(uri()):
-            sqlite.ensure(path, _make)
-        mlflow.set_tracking_uri(uri())
-        client = mlflow.MlflowClient()
-        _end_orphaned_runs(uri())
-        experiment = None if named else os.environ.get("MLFLOW_EXPERIMENT_ID")
-        if not experiment and (name := named or os.environ.get("MLFLOW_EXPERIMENT_NAME")):
-            experiment = _experiment(client, name)
-        return client, client.get_experiment(experiment or DEFAULT_EXPERIMENT).experiment_id
+    client, experiment_id = connect(experiment)
+    with request_timeouts(BRIEF), translate_errors():
+        client.set_experiment_tag(experiment_id, *note)
 
 
 def has_run(outputs_digest: str, experiment: str | None = None) -> bool:
@@ -95,35 +98,56 @@ def is_finished(run_id: str, experiment_id: str, tag: str) -> bool:
         )
 
 
-def delete_duplicates(client: mlflow.MlflowClient, experiment_id: str, tags: Mapping[str, str], digest: str) -> None:
-    """Delete finished runs with the same outputs of the DVC stage that `tags` name, if they name one.
-
-    DVC also repeats a stage that was killed between the end of its run and DVC's taking note of it. Runs made in
-    other copies of the project stay.
-    """
-    same = ("dvc.stage", "dvc.exp_name", "dvc.root")
-    if not (stage := tags.get("dvc.stage")):
-        return
-    query = f"attributes.status = 'FINISHED' and tags.`{OUTPUTS_TAG}` = '{digest}' and tags.`dvc.stage` = '{stage}'"
-    for run in client.search_runs([experiment_id], query):
-        if all(run.data.tags.get(name) == tags.get(name) for name in same):
-            children = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.info.run_id}'"
-            for old in (run, *_all(client, [experiment_id], children)):
-                client.delete_run(old.info.run_id)
-            for model in run.outputs.model_outputs if run.outputs else ():
-                client.delete_logged_model(model.model_id)
+def search(client: mlflow.MlflowClient, experiments: list[str], query: str) -> Iterator[Run]:
+    """Yield all runs that a query finds, page after page."""
+    token = None
+    while token != "":
+        found = client.search_runs(experiments, query, page_token=token)
+        yield from found
+        token = found.token or ""
 
 
-def _experiment(client: mlflow.MlflowClient, name: str) -> str:
+def _client(address: str) -> mlflow.MlflowClient:
+    """Open the store; one in SQLite has its artifacts beside its file, whatever the working directory."""
+    path = place.path_of(address)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        reach.database(address)
+    with contextlib.chdir(path.parent if path else place.root()):
+        if path:
+            sqlite.ensure(path, _make)
+        mlflow.set_tracking_uri(address)
+        client = mlflow.MlflowClient()
+        _end_orphaned_runs(address)
+    if path:
+        locations.mend(path)
+    return client
+
+
+def _experiment(client: mlflow.MlflowClient, named: str | None) -> str:
     """Return an experiment's id; a missing one is made, by whichever client comes first."""
-    if found := client.get_experiment_by_name(name):
-        return found.experiment_id
+    if not named and (given := os.environ.get("MLFLOW_EXPERIMENT_ID")):
+        return given
+    name = named or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     try:
-        return client.create_experiment(name)
-    except MlflowException:
-        if found := client.get_experiment_by_name(name):
-            return found.experiment_id
-        raise
+        if not name:
+            return str(client.get_experiment(DEFAULT_EXPERIMENT).experiment_id)
+        return _found(client, name) or str(client.create_experiment(name))
+    except MlflowException as error:
+        if name and (found := _found(client, name)):
+            return found
+        if not advice.is_refusal(error):
+            raise
+        raise TrackingError(
+            f"MLflow at {place.name()}: no experiment {name or DEFAULT_EXPERIMENT!r}: {advice.cause(error)}; name one "
+            "that this server allows by MLFLOW_EXPERIMENT_NAME (Databricks: an absolute name, such as /Users/ME/NAME)"
+        ) from error
+
+
+def _found(client: mlflow.MlflowClient, name: str) -> str | None:
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id) if found else None
 
 
 def _make(address: str) -> None:
@@ -136,21 +160,20 @@ def _end_orphaned_runs(address: str) -> None:
     client = mlflow.MlflowClient(address)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     running = "attributes.status = 'RUNNING' and tags.`{}` LIKE '{}%'"
-    path = sqlite.path_of(address)
-    for run in list(_all(client, experiments, running.format(PROCESS_TAG, process.machine() + " "))):
+    path = place.path_of(address)
+    for run in list(search(client, experiments, running.format(PROCESS_TAG, process.machine() + " "))):
         if process.is_dead(run.data.tags[PROCESS_TAG]):
-            client.set_terminated(run.info.run_id, "KILLED")
+            _kill(client, run)
     if path:  # `mlflow run` starts a run before there is a process that could put its name on it
-        for run in list(_all(client, experiments, running.format(MLFLOW_PROJECT_ENTRY_POINT, ""))):
+        for run in list(search(client, experiments, running.format(MLFLOW_PROJECT_ENTRY_POINT, ""))):
             waiting = PROCESS_TAG not in run.data.tags and run.info.run_id != os.environ.get("MLFLOW_RUN_ID")
             if waiting and not process.is_open_elsewhere(path, run.info.start_time / 1000):
-                client.set_terminated(run.info.run_id, "KILLED")
+                _kill(client, run)
 
 
-def _all(client: mlflow.MlflowClient, experiments: list[str], query: str) -> Iterator[Run]:
-    """Yield all runs that a query finds, page after page."""
-    token = None
-    while token != "":
-        found = client.search_runs(experiments, query, page_token=token)
-        yield from found
-        token = found.token or ""
+def _kill(client: mlflow.MlflowClient, run: Run) -> None:
+    try:
+        client.set_terminated(run.info.run_id, "KILLED")
+    except MlflowException as error:  # it may be another user's
+        if not advice.is_refusal(error):
+            raise

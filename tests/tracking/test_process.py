@@ -96,7 +96,8 @@ with exclusive(Path({str(tmp_path / "work")!r}), 0, "taken"):
             pass
         process.kill()
     with exclusive(tmp_path / "work", 0, "taken"):
-        assert list(tmp_path.iterdir()) == []
+        assert [path.name for path in tmp_path.iterdir()] == [".work.lock"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_signals_wait(monkeypatch: pytest.MonkeyPatch) -> None:

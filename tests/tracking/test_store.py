@@ -57,14 +57,6 @@ def test_has_run_finds_finished_runs_alone(client: mlflow.MlflowClient) -> None:
     assert not store.has_run("d1")
 
 
-def test_the_store_is_beside_the_root_that_dvc_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    monkeypatch.chdir(tmp_path)
-    assert store.uri() == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("DVC_ROOT", "/elsewhere")
-    assert store.uri() == "sqlite:////elsewhere/mlflow.db"
-
-
 def test_an_unusable_store_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"not a database, whatever it says" * 100)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")

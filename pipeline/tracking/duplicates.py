@@ -1,0 +1,63 @@
+"""Equal runs of one DVC stage: the newest replaces the others, unless somebody has made something of them."""
+
+from collections.abc import Mapping
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from . import provenance, store
+
+# Tags whose values differ between equal runs: they say when, where and by whom, or name runs and models.
+_VOLATILE = {
+    *provenance.NAMES,
+    store.OUTPUTS_TAG,
+    MLFLOW_PARENT_RUN_ID,
+    "mlflow.log-model.history",
+    "mlflow.runName",
+    "resent",
+    "restored",
+}
+
+
+def delete(client: mlflow.MlflowClient, run_id: str, digest: str) -> None:
+    """Delete finished runs of the DVC stage of this run with the same outputs, if it is one of a DVC stage.
+
+    DVC also repeats a stage that was killed between the end of its run and DVC's taking note of it. Runs made in
+    other copies of the project stay, and those that somebody has renamed, described, tagged or registered a model of.
+    """
+    new = client.get_run(run_id)
+    same = ("dvc.stage", "dvc.exp_name", "dvc.root")
+    if not (stage := new.data.tags.get("dvc.stage")):
+        return
+    query = (
+        f"attributes.status = 'FINISHED' and tags.`{store.OUTPUTS_TAG}` = '{digest}' and tags.`dvc.stage` = '{stage}'"
+    )
+    for old in list(store.search(client, [new.info.experiment_id], query)):
+        equal = all(old.data.tags.get(name) == new.data.tags.get(name) for name in same)
+        if equal and old.info.run_id != run_id and not _is_touched(client, old, new):
+            for run in (old, *_children(client, old)):
+                client.delete_run(run.info.run_id)
+            for model in old.outputs.model_outputs if old.outputs else ():
+                client.delete_logged_model(model.model_id)
+
+
+def _is_touched(client: mlflow.MlflowClient, old: Run, new: Run) -> bool:
+    """Return whether a run, its nested runs or its models have what the pipeline does not give them."""
+    if _own(old) != _own(new):
+        return True
+    children = [sorted(_own(run) for run in _children(client, parent)) for parent in (old, new)]
+    if children[0] != children[1] or client.search_model_versions(f"run_id = '{old.info.run_id}'"):
+        return True
+    models = [client.get_logged_model(one.model_id) for one in (old.outputs.model_outputs if old.outputs else ())]
+    return any(not name.startswith("mlflow.") for model in models for name in model.tags)
+
+
+def _own(run: Run) -> tuple[str, list[tuple[str, str]]]:
+    """Return a run's name and the tags that it shares with equal runs."""
+    tags: Mapping[str, str] = run.data.tags
+    return str(run.info.run_name), sorted((name, value) for name, value in tags.items() if name not in _VOLATILE)
+
+
+def _children(client: mlflow.MlflowClient, run: Run) -> list[Run]:
+    return list(store.search(client, [run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.info.run_id}'"))
