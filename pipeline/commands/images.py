@@ -12,8 +12,8 @@ from pipeline.data.images import ImageFiles, read
 from pipeline.errors import UserError
 from pipeline.params import Data
 from pipeline.stages.download import sources
+from pipeline.tracking.place import root
 from pipeline.tracking.process import exclusive
-from pipeline.tracking.store import root
 
 
 def folder_of(data: Data) -> Path:
@@ -47,7 +47,7 @@ def load_images(data: Data) -> ImageFiles:
     if "DVC_STAGE" not in os.environ:
         return sources.read_directory(data.dataset, directory)
     images = read(data.dataset, folder_of(data))
-    if directory.is_dir() and sources.read_directory(data.dataset, directory).digest != images.digest:
+    if directory.exists() and sources.read_directory(data.dataset, directory).digest != images.digest:
         raise UserError(
             f"{folder_of(data)}: holds other images than data.directory = {data.directory}; DVC does not watch folders "
             "outside its own: run `dvc repro --force --single-item download`, then `dvc repro`"

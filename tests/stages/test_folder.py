@@ -65,7 +65,7 @@ def problem(place: Path) -> str:
         lambda name: f"{name}.bin",
     ],
 )
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda data: gzip.compress(gzip.compress(data))])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda data: gzip.compress(gzip.compress(data), mtime=0)])
 def test_names_that_people_have(rename: Callable[[str], str], pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     write(tmp_path, rename, {name: pack(data) for name, data in CONTENTS.items()})
     put(tmp_path / f"._{IMAGES}", b"of macOS")
@@ -81,7 +81,7 @@ def test_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_exact_name_comes_first_and_a_damaged_candidate_last(tmp_path: Path) -> None:
     write(tmp_path, lambda name: name.replace("-idx", ".idx"), OTHERS)
-    write(tmp_path, lambda name: f"{name}.gz", {name: gzip.compress(data) for name, data in CONTENTS.items()})
+    write(tmp_path, lambda name: f"{name}.gz", {name: gzip.compress(data, mtime=0) for name, data in CONTENTS.items()})
     assert folder.read(tmp_path) == CONTENTS
     write(tmp_path, lambda name: f"{name}.gz", dict.fromkeys(FILES, b"<!DOCTYPE html>"))
     assert folder.read(tmp_path) == OTHERS
@@ -125,8 +125,8 @@ def test_several_data_sets(tmp_path: Path) -> None:
         (b"\x80\x02}", "a pickle, which is never read"),
         (b"\x93NUMPY", "a NumPy array, not IDX"),
         (b"\xfd7zXZ\0", "packed by xz: unpack it first"),
-        (gzip.compress(b"<html>"), "a web page (HTML) saved under this name: download the file again"),
-        (gzip.compress(bytes(99))[:-9], "Compressed file ended before the end-of-stream marker was reached"),
+        (gzip.compress(b"<html>", mtime=0), "a web page (HTML) saved under this name: download the file again"),
+        (gzip.compress(bytes(99), mtime=0)[:-9], "Compressed file ended before the end-of-stream marker was reached"),
         (b"5,0,0", "neither IDX nor gzip: begins with b'5,0,0'"),
     ],
 )

@@ -56,13 +56,13 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
 
 
 def read_directory(dataset: str, directory: Path) -> ImageFiles:
-    """Read and verify the four files of `dataset` in a folder, each plain or .gz.
+    """Read and verify the images of `dataset` in a folder, as `folder.read` finds them.
 
     Raises:
-        UserError: One is missing, damaged or not the data set's.
+        UserError: They are missing, damaged or not the data set's.
     """
     try:
-        return parse(dataset, _from_directory(directory))
+        return parse(dataset, folder.read(directory, _TORCHVISION.get(dataset, "")))
     except UserError as error:
         raise UserError(f"directory {directory}: {error}") from None
 
