@@ -1,5 +1,7 @@
 """A training of minutes goes on where it was killed: its state, kept in a file while it lasts."""
 
+import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +10,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.files import write_atomic
 
 SECONDS = 10.0  # between two writes, so that short trainings write nothing
@@ -36,14 +39,19 @@ class Checkpoint:
         return time.monotonic() - self.written >= SECONDS
 
     def write(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        """Keep the states of parts."""
+        """Keep the states of parts; where they cannot be written, say so once, and train on without."""
         named = {
             f"{number}/{name}": tensor.contiguous()
             for number, part in enumerate(parts)
             for name, tensor in part.items()
         }
-        write_atomic(self.path, safetensors.torch.save(named))
-        self.written = time.monotonic()
+        try:
+            write_atomic(self.path, safetensors.torch.save(named))
+        except UserError as error:
+            print(f"{error}; a training that is killed will start over", file=sys.stderr)
+            self.written = math.inf
+        else:
+            self.written = time.monotonic()
 
     def remove(self) -> None:
         """Forget it: the training is complete."""
