@@ -12,6 +12,7 @@ import click
 
 from pipeline.errors import UserError
 from pipeline.processes import STOP_SIGNALS, exit_with_parent
+from pipeline.tracking import place
 from pipeline.tracking.errors import TrackingError
 
 # The first sentence of each command's help. A command's module imports PyTorch and MLflow, which takes seconds.
@@ -54,6 +55,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with _one_line():
+                place.check()
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("Interrupted. The same command again resumes or starts over; nothing is half done.", err=True)

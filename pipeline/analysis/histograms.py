@@ -1,6 +1,6 @@
 """Figures of distributions: every hidden tensor's, and the lab's own histogram."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,10 @@ def by_layer(
     return figure
 
 
-def frames(variant: Variant, tensor: str, counts: Counts, scale: Scale) -> Iterator[NDArray[np.uint8]]:
-    """Draw one tensor's distribution, counts [seeds, epochs + 1, bins], after every epoch.
+def frames(
+    variant: Variant, tensor: str, counts: Counts, scale: Scale, epochs: Iterable[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """Draw one tensor's distribution, counts [seeds, epochs + 1, bins], after some epochs.
 
     Yields:
         Images [192, 256, 3]: as small as MLflow shows them. Redrawing one figure is four times faster than a new one
@@ -74,7 +76,7 @@ def frames(variant: Variant, tensor: str, counts: Counts, scale: Scale) -> Itera
     _value_axis(axis, scale)
     axis.tick_params(labelsize=7)
     title = figure.text(0.5, 0.91, "", fontsize=6.5, ha="center")
-    for epoch in range(counts.shape[1]):
+    for epoch in epochs:
         for patch, heights in zip(patches, (*fractions[:, epoch], fractions[:, epoch].mean(axis=0)), strict=True):
             patch.set_data(heights)
         title.set_text(f"{variant}, layer {layer.removeprefix('layer')}, {TENSORS[kind]}, epoch {epoch}")

@@ -14,13 +14,13 @@ from pipeline.commands.options import OVERRIDES, flag, with_overrides
 from pipeline.errors import UserError
 from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Train, load
-from pipeline.records.sweeps import Recorder
+from pipeline.records.sweeps import Recorder, check
 from pipeline.sweeps.grid import LARGE, count_points, list_points, parse_grid, sweep_name
 from pipeline.sweeps.output import pair_up, write_results
 from pipeline.sweeps.plan import Task, claim_name, estimate, load_split, plan
 from pipeline.sweeps.run import Trainer, train_locally, train_tasks
 from pipeline.sweeps.study import load_study
-from pipeline.tracking import outbox, store
+from pipeline.tracking import outbox
 from pipeline.tracking.process import exclusive
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -88,7 +88,7 @@ def sweep(
                 print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
             if dry_run:
                 return
-            store.connect()
+            check(folder.name)
             outbox.send()
             stack.enter_context(exclusive(folder, 15, f"{folder.name}: this sweep is under way in another process"))
             claim_name(folder, points)

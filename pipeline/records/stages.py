@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.analysis import histograms
 from pipeline.analysis.figures import TENSORS
 from pipeline.data.idx import FILES
@@ -23,6 +25,7 @@ from pipeline.tracking.runs import Points, Run
 from pipeline.tracking.store import OUTPUTS_TAG
 from pipeline.training.history import HISTORY_FILES, History, load_history, load_weights
 
+PICTURES = 50  # of one tensor: more would take longer to draw than the epochs take to train
 RESULTS = ("metrics.json", "answer.md", "test_per_seed.csv", "confusion.csv")
 
 
@@ -144,16 +147,16 @@ class TrainRecord(StageRecord):
         return [self.folder / name for name in HISTORY_FILES]
 
     def log_outputs(self, run: Run, images: ImageFiles) -> None:
-        """Log the model, curves, moments, pictures, files and seeds."""
+        """Log curves first, which no store refuses, then moments, seeds, files, pictures and the model."""
         trained = load_history(self.folder)
-        self._log_model(run, images, trained)
         run.log_metrics(curves(trained))
         run.log_metrics(_moments(trained))
         run.log_metrics({"diverged": [(0, trained.diverged())]})
-        self._log_histograms(run, trained)
-        run.log_artifacts(self.outputs, "training")
         for at, seed in enumerate(trained.seeds):
             run.log_child(f"{self.stage} seed {seed}", {**self.given, "seed": seed}, curves(trained, at))
+        run.log_artifacts(self.outputs, "training")
+        self._log_histograms(run, trained)
+        self._log_model(run, images, trained)
 
     def _log_model(self, run: Run, images: ImageFiles, trained: History) -> None:
         """Log the first seed's network, with its own accuracy, and two test images as the example."""
@@ -171,9 +174,11 @@ class TrainRecord(StageRecord):
 
     def _log_histograms(self, run: Run, trained: History) -> None:
         """Log one picture per hidden tensor and epoch, small enough to be read as the thumbnail that MLflow shows."""
+        epochs = pictured(trained.epochs)
         for tensor, counts in trained.histograms.items():
             axis = activations.scale(tensor, self.params.model.activation)
-            for epoch, picture in enumerate(histograms.frames(self.variant, tensor, counts, axis)):
+            pictures = histograms.frames(self.variant, tensor, counts, axis, epochs)
+            for epoch, picture in zip(epochs, pictures, strict=True):
                 run.log_image(tensor.replace(".", "_"), epoch, picture)
         keys = [f"layer{at + 1}_{kind}" for at in range(len(self.params.model.hidden)) for kind in TENSORS]
         run.set_experiment_tag(saved_view.TAG, saved_view.variants(keys, trained.epochs))
@@ -214,6 +219,11 @@ class EvaluateRecord(StageRecord):
         )
         run.log_artifacts(self.outputs, "results")
         run.log_artifacts(sorted((self.folder / "figures").glob("*.png")), "figures")
+
+
+def pictured(epochs: int) -> list[int]:
+    """Return the epochs whose histograms are drawn: all or, of many, `PICTURES` with even gaps, the first and last."""
+    return sorted({round(at) for at in np.linspace(0, epochs, min(epochs + 1, PICTURES))})
 
 
 def _moments(trained: History) -> dict[str, Points]:

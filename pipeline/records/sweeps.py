@@ -15,13 +15,28 @@ from pipeline.records.common import curves, log_images, mean_or_member, training
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
-from pipeline.tracking import store
+from pipeline.tracking import provenance, store
 from pipeline.tracking.errors import TrackingError
 from pipeline.tracking.runs import Points, start_run
 from pipeline.tracking.store import OUTPUTS_TAG
 
 SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
+CHECKED_TAG = "last_sweep"  # on the experiment
 PAUSE = 60.0  # seconds before a sweep asks again for a store that was out of reach
+
+
+def experiment() -> str:
+    """Return the name of the experiment of sweeps."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or SWEEPS
+
+
+def check(name: str) -> None:
+    """Make sure that the runs of a sweep can be recorded.
+
+    Raises:
+        TrackingError: They cannot.
+    """
+    store.check_writable(experiment(), (CHECKED_TAG, name))
 
 
 class Recorder:
@@ -52,7 +67,7 @@ class Recorder:
         """
         try:
             self._flush()
-            log_sweep(self._name, points, written, own="MLFLOW_RUN_ID" not in os.environ)
+            log_sweep(self._name, points, written, own=provenance.given_run() is None)
         except TrackingError as error:
             raise UserError(
                 f"{self._name}: its results are whole, in {written[0].parent}, but not all is recorded: {error}; "
@@ -69,12 +84,12 @@ def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> No
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
     at_point = task.point.label()
     digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
-    if store.has_run(digest, SWEEPS):
+    if store.has_run(digest, experiment()):
         return
     variant, params = task.variant, task.point.params
     given = training_params(params, variant)
     tags = {"stage": "sweep", "sweep": name, "variant": variant}
-    with start_run(f"{variant} {at_point} [{name}]", tags, SWEEPS) as run:
+    with start_run(f"{variant} {at_point} [{name}]", tags, experiment()) as run:
         run.log_params(given)
         log_images(run, params.data.dataset, images, "training")
         run.log_metrics(curves(outcome) | _probed(task, outcome))
@@ -94,14 +109,14 @@ def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own:
     """
     content = b"".join(path.read_bytes() for path in paths)
     digest = f"{name} {hashlib.sha256(content).hexdigest()}"
-    if own and store.has_run(digest, SWEEPS):
+    if own and store.has_run(digest, experiment()):
         return
     tags = {
         "stage": "sweep",
         "sweep": name,
         "mlflow.note.content": "The points are the runs with the same tag `sweep`.",
     }
-    with start_run(f"summary [{name}]", tags, SWEEPS if own else None) as run:
+    with start_run(f"summary [{name}]", tags, experiment() if own else None) as run:
         spans = {key: dict.fromkeys(point.values[key] for point in points) for key in points[0].values}
         run.log_params({f"grid.{key}": ",".join(values) for key, values in spans.items()})
         run.log_artifacts(paths, "results")

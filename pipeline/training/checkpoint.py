@@ -1,5 +1,7 @@
 """The state of an unfinished training in a file, so that a killed training continues where it stopped."""
 
+import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +10,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.files import write_atomic
 
 SECONDS = 10.0  # between two writes, so that short trainings write nothing
@@ -41,14 +44,22 @@ class Checkpoint:
         return time.monotonic() - self.written >= SECONDS
 
     def save(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        """Replace the saved states by those of `parts`: the finished ones, then the one in training."""
+        """Replace the saved states by those of `parts`: the finished ones, then the one in training.
+
+        Where they cannot be written, say so once, and train on without.
+        """
         tensors = {
             f"{number}/{name}": tensor.contiguous()
             for number, part in enumerate(parts)
             for name, tensor in part.items()
         }
-        write_atomic(self.path, safetensors.torch.save(tensors))
-        self.written = time.monotonic()
+        try:
+            write_atomic(self.path, safetensors.torch.save(tensors))
+        except UserError as error:
+            print(f"{error}; a training that is killed will start over", file=sys.stderr)
+            self.written = math.inf
+        else:
+            self.written = time.monotonic()
 
     def remove(self) -> None:
         """Delete the file, if any, once the results of the training are stored."""

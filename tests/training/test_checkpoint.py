@@ -52,3 +52,17 @@ def test_it_is_removed_if_it_is_there(tmp_path: Path) -> None:
     checkpoint.save([{"loss": torch.rand(1)}])
     checkpoint.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_where_it_cannot_be_written_training_goes_on_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs").write_text("in the way", encoding="utf-8")
+    checkpoint = Checkpoint(tmp_path / "runs" / "one.checkpoint")
+    assert checkpoint.due()
+    checkpoint.write([{"loss": torch.rand(1)}])
+    assert not checkpoint.due()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{checkpoint.path}: cannot be written: ")
+    assert line.endswith("; a training that is killed will start over")
