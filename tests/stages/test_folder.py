@@ -125,8 +125,8 @@ def test_several_data_sets(tmp_path: Path) -> None:
         (b"\x80\x02}", "a pickle, which is never read"),
         (b"\x93NUMPY", "a NumPy array, not IDX"),
         (b"\xfd7zXZ\0", "packed by xz: unpack it first"),
-        (gzip.compress(b"<html>"), "a web page (HTML) saved under this name: download the file again"),
-        (gzip.compress(bytes(99))[:-9], "Compressed file ended before the end-of-stream marker was reached"),
+        (gzip.compress(b"<html>", mtime=0), "a web page (HTML) saved under this name: download the file again"),
+        (gzip.compress(bytes(99), mtime=0)[:-9], "Compressed file ended before the end-of-stream marker was reached"),
         (b"5,0,0", "neither IDX nor gzip: begins with b'5,0,0'"),
     ],
 )
