@@ -48,6 +48,8 @@ class _Commands(click.Group):
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> click.Context:
         with _one_line():
+            if sys.platform == "win32":
+                raise UserError("Windows is supported through WSL: run the same commands in a shell of `wsl`")
             if "--" in args:  # which click would drop, and take the next name for its value
                 raise UserError("--: neither the name of a parameter nor a value")
             return super().make_context(info_name, args, *more, **options)

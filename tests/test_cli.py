@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import COMMANDS, main
 from tests.samples import ROOT, enter
+from tools.sandbox import call
 
 
 @pytest.fixture
@@ -106,3 +107,28 @@ def test_the_list_takes_no_library() -> None:
     program = "import sys; from pipeline.cli import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "mlflow", "numpy", "matplotlib", "dvc"} & set(shown.stdout.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["download"], ["nonsense"]])
+def test_windows_is_pointed_to_wsl(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert done.output == "Error: Windows is supported through WSL: run the same commands in a shell of `wsl`\n"
+
+
+def test_the_command_line_imports_nothing_that_windows_lacks() -> None:
+    code = """
+import os, sys
+import click, psutil  # which know Windows
+for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[name] = None
+for name in ("fork", "getuid", "geteuid", "getpgid", "killpg", "setsid"):
+    delattr(os, name)
+import pipeline.cli
+sys.platform = "win32"
+pipeline.cli.main(["--help"])
+"""
+    done = call(ROOT, sys.executable, "-c", code)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Error: Windows is supported through WSL: run the same commands in a shell of `wsl`\n"

@@ -1,5 +1,6 @@
 """Figures of several panels with lines and bands, for sweeps and studies."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from pipeline.analysis.statistics import Interval
 from pipeline.params import Variant
 
 MARKED = {"marker": "o", "markersize": 3.5}
+MOST = 60  # panels in a figure
+TALLEST = 50.0  # inches, which are 10,000 pixels
 GREEN = "#009E73"  # Okabe and Ito's third colour, beside those of the variants
 
 
@@ -56,14 +59,19 @@ def mean_line(
 
 
 def draw(panels: Sequence[Panel], columns: int = 3, width: float = 4.2, height: float = 3.4) -> Figure:
-    """Draw panels row by row under one legend; `width` and `height` are those of a panel, in inches."""
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
+    """Draw panels row by row under one legend; `width` and `height` are those of a panel, in inches.
+
+    Of more than `MOST` panels the first are drawn, and the legend's title says so. There are more columns where the
+    figure would be higher than `TALLEST`.
+    """
+    shown = panels[:MOST]
+    columns = min(max(columns, math.ceil(len(shown) / (TALLEST // height))), len(shown))
+    rows = -(-len(shown) // columns)
     figure, grid = blank(rows, columns, width=max(6.4, width * columns), height=0.6 + height * rows)
     labels: dict[str, Any] = {}
-    for axis in grid.flat[len(panels) :]:
+    for axis in grid.flat[len(shown) :]:
         axis.remove()
-    for axis, panel in zip(grid.flat, panels, strict=False):
+    for axis, panel in zip(grid.flat, shown, strict=False):
         for line in panel.lines:
             labels.setdefault(line.label, _line(axis, line))
         axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
@@ -76,7 +84,10 @@ def draw(panels: Sequence[Panel], columns: int = 3, width: float = 4.2, height: 
             axis.set_ylim(*panel.limits)
         if panel.ticks:
             axis.set_xticks(range(len(panel.ticks)), panel.ticks)
-    figure.legend(labels.values(), labels.keys(), loc="outside upper center", ncols=len(labels), frameon=False)
+    title = f"the first {len(shown)} of {len(panels)} panels" if len(shown) < len(panels) else None
+    figure.legend(
+        labels.values(), labels.keys(), loc="outside upper center", ncols=len(labels), frameon=False, title=title
+    )
     return figure
 
 

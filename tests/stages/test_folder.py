@@ -1,5 +1,6 @@
 """What a folder may hold: the names and forms in which people have MNIST and its kin, and why another will not do."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -222,7 +223,7 @@ def test_a_pickle_in_arrays_is_never_read(tmp_path: Path) -> None:
     for data in (npy(np.array([Malicious(made)], object)), pickle.dumps(Malicious(made)), b"", npy(np.zeros(99))[:-9]):
         npz(tmp_path / "mnist.npz", {**{name: npy(array) for name, array in ARRAYS.items()}, "x_train": data})
         assert problem(tmp_path) == (
-            "mnist.npz: x_train: not an array of numbers, or truncated (pickled objects are never read)"
+            "mnist.npz: x_train: damaged, or not an array of numbers (pickled objects are never read)"
         )
     assert not made.exists()
 
@@ -234,6 +235,22 @@ def test_small_arrays_of_a_huge_size(tmp_path: Path, monkeypatch: pytest.MonkeyP
     header = npy(np.zeros((4, 28, 28), np.uint8))[:128].replace(b"(4, 28, 28), }   ", b"(9999999, 28, 28)}")
     npz(tmp_path / "mnist.npz", {**{name: npy(array) for name, array in ARRAYS.items()}, "x_train": header})
     assert problem(tmp_path).startswith("mnist.npz: x_train: ")
+
+
+def test_damaged_arrays_are_refused_or_read(tmp_path: Path) -> None:
+    for compress in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(tmp_path / "mnist.npz", "w", compress) as archive:
+            for name, array in ARRAYS.items():
+                archive.writestr(f"{name}.npy", npy(array))
+        whole = (tmp_path / "mnist.npz").read_bytes()
+        random = np.random.default_rng(0)
+        for _ in range(100):
+            damaged = bytearray(whole)
+            for at in random.choice([*range(200), *range(len(whole) - 400, len(whole))], 3):
+                damaged[at] = random.integers(256)
+            put(tmp_path / "mnist.npz", bytes(damaged)[: random.integers(len(whole) // 2, len(whole) + 1)])
+            with contextlib.suppress(UserError):
+                assert folder.read(tmp_path) == CONTENTS
 
 
 # Tables
@@ -280,6 +297,8 @@ def test_the_digit_table_of_kaggle_without_labels(tmp_path: Path) -> None:
         (b"", "1 columns, expected 785 with commas between: the label, then 784 pixels"),
         (table("test").replace(b",", b";"), "1 columns, expected 785 with commas between"),
         (HEADER.encode(), "holds no rows"),
+        (b"0," * 60_000, "a row of more than 100000 bytes, expected a label and 784 pixels"),
+        (table("test") + b"0" * 200_000, "a row of more than 100000 bytes, expected a label and 784 pixels"),
         ((",".join(["p"] * 784) + ",label\n").encode() + table("test"), "the label is column 785, expected first"),
         (table("test") + b"3,4\r\n", "the number of columns changed from 785 to 2 at row 3"),
         (table("test").replace(b",", b",x", 1), "could not convert string 'x"),

@@ -296,6 +296,26 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
     assert len(figure.legends) == 1
 
 
+@pytest.mark.parametrize(
+    ("count", "grid", "title"),
+    [
+        (1, (1, 1), ""),
+        (42, (14, 3), ""),
+        (43, (11, 4), ""),
+        (60, (12, 5), ""),
+        (61, (12, 5), "the first 60 of 61 panels"),
+        (225, (12, 5), "the first 60 of 225 panels"),
+    ],
+)
+def test_many_panels_stay_a_picture_that_opens(count: int, grid: tuple[int, int], title: str) -> None:
+    figure = panels.draw([panels.Panel(str(at), [panels.Line("a", [0, 1], [at, 0])], "x", "y") for at in range(count)])
+    assert [axis.get_title() for axis in figure.axes] == [str(at) for at in range(min(count, 60))]
+    rows, columns = grid
+    assert figure.get_size_inches().tolist() == pytest.approx([max(6.4, 4.2 * columns), 0.6 + 3.4 * rows])
+    assert figure.get_size_inches()[1] * 200 < 10_000
+    assert figure.legends[0].get_title().get_text() == title
+
+
 def test_points_without_intervals_are_drawn() -> None:
     alone: dict[Variant, list[Interval]] = {v: [Interval(0.5, np.nan, np.nan)] * 2 for v in VARIANTS}
     figure = panels.sweep([{"lr": "1"}, {"lr": "2"}], alone, "accuracy (%)")

@@ -22,7 +22,7 @@ def names_in(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except Exception:  # what is no archive, or a damaged one, makes zipfile raise nearly anything
         return []
 
 
@@ -41,26 +41,25 @@ def read(path: Path, name: str) -> dict[str, bytes]:
     """
     names = next(names for names in _NAMES if set(names) <= set(names_in(path)))
     contents: dict[str, bytes] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for at, (file, array) in enumerate(zip(FILES, names, strict=True)):
-                found = _array(archive, array, f"{name}: {array}")
-                contents[file] = (_labels if at % 2 else _images)(found, f"{name}: {array}")
-    except (zipfile.BadZipFile, RuntimeError) as error:  # damaged; encrypted
-        raise UserError(f"{name}: {error}") from error
+    with zipfile.ZipFile(path) as archive:
+        for at, (file, array) in enumerate(zip(FILES, names, strict=True)):
+            found = _array(archive, array, f"{name}: {array}")
+            contents[file] = (_labels if at % 2 else _images)(found, f"{name}: {array}")
     return contents
 
 
 def _array(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any]:
-    info = archive.getinfo(f"{member}.npy")
-    if info.file_size > LARGEST:
-        raise UserError(f"{name}: more than {LARGEST} bytes")
-    with archive.open(info) as file:
-        content = read_bounded(file, name)
     try:
+        info = archive.getinfo(f"{member}.npy")
+        if info.file_size > LARGEST:
+            raise UserError(f"{name}: more than {LARGEST} bytes")
+        with archive.open(info) as file:
+            content = read_bounded(file, name)
         array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise UserError(f"{name}: not an array of numbers, or truncated (pickled objects are never read)") from error
+    except UserError:
+        raise
+    except Exception as error:  # damaged ones make zipfile and NumPy raise nearly anything
+        raise UserError(f"{name}: damaged, or not an array of numbers (pickled objects are never read)") from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"{name}: not an array")
     return array

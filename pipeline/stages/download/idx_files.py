@@ -13,8 +13,8 @@ from pipeline.stages.download import content
 Contents = dict[str, bytes]
 """The bytes of the four files, uncompressed, keyed by their names."""
 
-# As published (t10k), as EMNIST names them (emnist-digits-test-…), as 7-Zip unpacks them (train-images.idx3-ubyte), as
-# browsers rename them ("… (1).gz"); in lower case.
+# In lower case: as published (t10k), as EMNIST names them (emnist-digits-test-…), as 7-Zip unpacks them (with a dot
+# before idx), as browsers rename them ("… (1).gz").
 _NAME = re.compile(
     r"(?:(?P<set>.+)[-_. ])?(?P<part>train|t10k|test)[-_. ]?(?P<kind>images|labels)"
     r"(?:[-_. ]?idx[13])?(?:[-_. ]?ubyte)?(?: ?\(\d+\))?(?:\.(?:gz|z|bin|idx|ubyte|txt|html?))*"

@@ -1,6 +1,7 @@
 """A data set in two tables of comma-separated values, such as Kaggle's, as the bytes of IDX files."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.stages.download import content
 
 _PIXELS = 784
 _LABELS = ("label", "class", "target", "y")  # what a header calls the column of labels
+_LONGEST = 100_000  # bytes of a row
 _BOM = b"\xef\xbb\xbf"
 EXPECTED = "two tables with labels, such as mnist_train.csv and mnist_test.csv"
 
@@ -33,18 +35,26 @@ def read(train: Path, test: Path) -> dict[str, bytes]:
 
 def _rows(text: bytes, name: str) -> NDArray[np.uint8]:
     """Return the rows [count, 785] of a table."""
-    first, _, rest = text.partition(b"\n")
+    first = next(_lines(text, name), b"")
     fields = [field.strip().strip('"').lower() for field in first.decode("utf-8", "replace").split(",")]
     header = fields[0] in _LABELS or not any(map(_is_number, fields))
     _check_columns(fields, header, name)
-    if not (rest if header else text).strip():
+    if not (text[len(first) :] if header else text).strip():
         raise UserError(f"{name}: holds no rows")
     try:
         return np.loadtxt(
-            io.BytesIO(text), np.uint8, delimiter=",", comments=None, quotechar='"', skiprows=int(header), ndmin=2
+            _lines(text, name), np.uint8, delimiter=",", comments=None, quotechar='"', skiprows=int(header), ndmin=2
         )
     except (ValueError, OverflowError) as error:
         raise UserError(f"{name}: {str(error).rstrip('.')}; expected integers from 0 to 255") from error
+
+
+def _lines(text: bytes, name: str) -> Iterator[bytes]:
+    """Yield the rows as text, none so long that it would fill the memory."""
+    for line in io.BytesIO(text):
+        if len(line) > _LONGEST:
+            raise UserError(f"{name}: a row of more than {_LONGEST} bytes, expected a label and 784 pixels")
+        yield line
 
 
 def _check_columns(fields: list[str], header: bool, name: str) -> None:
