@@ -30,14 +30,15 @@ def load_split(params: Params, images: ImageFiles) -> Split:
 
 
 def train_variant(
-    params: Params, variant: Variant, examples: Split, folder: Path, checkpoint: Checkpoint | None = None
+    params: Params, variant: Variant, images: ImageFiles, examples: Split, folder: Path, checkpoint: Checkpoint
 ) -> None:
     """Train every seed of a variant, and write the files that `pipeline.training.history` describes.
 
     Args:
         params: All parameters.
         variant: The variant to train.
-        examples: The images, as `load_split` returns them.
+        images: The verified images.
+        examples: The same, as `load_split` returns them.
         folder: Where the files go.
         checkpoint: Where to save the state while training, and to continue from.
     """
@@ -53,4 +54,4 @@ def train_variant(
     with tqdm(total=epochs, desc=f"train {variant}", unit="epoch", disable=None) as bar:
         trained = fit(population, examples.train, measure, checkpoint=checkpoint, advance=bar.update)
     save_history(folder, settings.seeds, trained)
-    save_settings(folder, params)
+    save_settings(folder, params, images.digest)

@@ -86,4 +86,7 @@ def test_a_training_of_other_images_trains_on_them_and_says_so(project: Path) ->
         assert result.exit_code == 0, result.output
         run = client.search_runs(["0"], "tags.stage = 'train@plain'")[0]
         assert run.data.tags["digest.data"] == digest(project / "b")
+    result = CliRunner().invoke(main, ["evaluate", "--directory", "a"])
+    assert result.exit_code == 2
+    assert result.stderr == "Error: runs/plain: trained with different values of images; run `dvc repro`\n"
     mlflow.set_tracking_uri("")

@@ -177,7 +177,7 @@ def test_mlproject_runs_commands_that_exist() -> None:
 @pytest.mark.parametrize(
     ("library", "owners"),
     [
-        ("mlflow", {"store", "runs", "pyfunc"}),
+        ("mlflow", {"advice", "duplicates", "model", "runs", "stage", "store", "pyfunc"}),
         ("matplotlib", {"figures", "histograms", "panels"}),
         ("torchvision", {"sources"}),
         ("scipy", {"statistics"}),

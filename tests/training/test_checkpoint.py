@@ -60,9 +60,9 @@ def test_where_it_cannot_be_written_training_goes_on_without(
 ) -> None:
     (tmp_path / "runs").write_text("in the way", encoding="utf-8")
     checkpoint = Checkpoint(tmp_path / "runs" / "one.checkpoint")
-    assert checkpoint.due()
-    checkpoint.write([{"loss": torch.rand(1)}])
-    assert not checkpoint.due()
+    assert checkpoint.is_due()
+    checkpoint.save([{"loss": torch.rand(1)}])
+    assert not checkpoint.is_due()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{checkpoint.path}: cannot be written: ")
     assert line.endswith("; a training that is killed will start over")

@@ -65,7 +65,7 @@ def load_inputs(params: Params, images: ImageFiles, runs: Path) -> Inputs:
     if params.evaluate.digit >= len(test):
         raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
     for variant in VARIANTS:
-        check_settings(runs / variant, params)
+        check_settings(runs / variant, params, images.digest)
     histories = {variant: load_history(runs / variant) for variant in VARIANTS}
     return Inputs(test, histories, {variant: load_weights(runs / variant) for variant in VARIANTS})
 
