@@ -282,6 +282,16 @@ def test_tables_with_labels(train: str, test: str, pack: Callable[[bytes], bytes
     assert folder.read(tmp_path) == CONTENTS
 
 
+def test_several_pairs_of_tables(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / f"{name}_train.csv", table("train"))
+        put(tmp_path / f"{name}_test.csv", table("test"))
+    told = "holds several data sets (a_train.csv and a_test.csv, b_train.csv and b_test.csv): set data.directory"
+    assert problem(tmp_path).startswith(told)
+    (tmp_path / "b_test.csv").unlink()
+    assert folder.read(tmp_path) == CONTENTS
+
+
 def test_the_digit_table_of_kaggle_without_labels(tmp_path: Path) -> None:
     put(tmp_path / "train.csv", table("train", HEADER))
     put(tmp_path / "test.csv", (HEADER.partition(",")[2] + ",".join(["0"] * 784) + "\n").encode())

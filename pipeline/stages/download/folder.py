@@ -69,10 +69,9 @@ def _tables(place: Path, directory: Path) -> Iterator[Found]:
     pairs: dict[str, dict[str, Path]] = {}
     files = [path for path in visible(place) if re.search(r"(train|test|t10k).*\.csv(\.gz)?$", path.name.lower())]
     for path in files:
-        part, key = ("train" if "train" in path.name.lower() else "test"), ""
-        if len(files) > 2:
-            key = re.sub("train|test|t10k", "", path.name.lower())
-        pairs.setdefault(key, {})[part] = path
+        part = "train" if "train" in path.name.lower() else "test"
+        rest = re.sub("train|test|t10k", "", path.name.lower()) if len(files) > 2 else ""
+        pairs.setdefault(rest, {})[part] = path
     for pair in pairs.values():
         if len(pair) == 2:
             label = f"{label_of(pair['train'], directory)} and {pair['test'].name}"
@@ -88,8 +87,7 @@ def _listing(directory: Path) -> str:
     if not found:
         return "the folder is empty"
     reasons = {name: _REASONS.get(Path(name).suffix.lower(), "") for name in found}
-    shown = [
-        f"{name}, {reasons[name]}" if reasons[name] else name for name in sorted(found, key=lambda n: not reasons[n])
-    ]
+    first = sorted(found, key=lambda name: not reasons[name])  # those of which there is something to say
+    shown = [f"{name}, {reasons[name]}" if reasons[name] else name for name in first]
     more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return f"found {'; '.join(shown[:_SHOWN])}{more}"
