@@ -7,6 +7,10 @@ ifneq ($(shell id -un >/dev/null 2>&1; echo $$?),0)
 export USER := $(or $(USER),user)
 endif
 .DEFAULT_GOAL := help
+# Programs in .venv name its Python by its full path: after the folder was renamed or copied, by that of another.
+$(shell test ! -e $(BIN)/uv || test "$$(cat $(BIN)/.here 2>&1)" = "$$(pwd -P)" || { \
+	echo "Mending .venv, whose programs name the Python of another folder" >&2; \
+	$(BIN)/python tools/relocate.py $(BIN) >&2 && pwd -P >$(BIN)/.here; } || rm -f $(BIN)/uv $(BIN)/.ready*)
 .PHONY: help repro ui test bench faults screenshots lock audit
 
 help: ## this list
@@ -54,6 +58,7 @@ $(BIN)/uv:
 	@echo "Making the environment .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(sed -nE 's/^(uv==[^ ]+).*/\1/p' requirements.txt)"
+	@pwd -P >$(BIN)/.here
 
 $(BIN)/.ready: requirements.txt | $(BIN)/uv
 	@echo "Installing requirements.txt (about 6 GB with PyTorch's CUDA libraries, once)"
@@ -65,6 +70,6 @@ $(BIN)/.ready-dev: requirements-dev.txt requirements-ray.txt $(BIN)/.ready
 	@uv pip install -q --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.txt -r requirements-ray.txt
 	@touch $@
 
-# DVC requires Git unless core.no_scm is set; a downloaded archive has no Git.
+# DVC requires Git unless core.no_scm is set; a downloaded archive has none, and a repository may begin above here.
 .dvc/config.local: | $(BIN)/.ready
-	@if [ -e .git ]; then touch $@; else echo "No Git here: telling DVC so"; dvc config --local core.no_scm true; fi
+	@if [ -e .git ] || git rev-parse --is-inside-work-tree >/dev/null 2>&1; then touch $@; else echo "No Git here: telling DVC so"; dvc config --local core.no_scm true; fi

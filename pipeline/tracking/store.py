@@ -7,7 +7,9 @@ import contextlib
 import functools
 import logging
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import mlflow
 import mlflow.store.db.utils
@@ -15,7 +17,7 @@ from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from . import advice, locations, place, process, reach, sqlite
+from . import advice, legacy, locations, place, process, reach, sqlite
 from .errors import BRIEF, PATIENT, TrackingError, request_timeouts
 from .provenance import PROCESS_TAG
 
@@ -122,7 +124,14 @@ def _client(address: str) -> mlflow.MlflowClient:
         _end_orphaned_runs(address)
     if path:
         locations.mend(path)
+        _warn_of_a_former_store(path.parent)
     return client
+
+
+@functools.cache
+def _warn_of_a_former_store(folder: Path) -> None:
+    if line := legacy.warning(folder):
+        print(line, file=sys.stderr)
 
 
 def _experiment(client: mlflow.MlflowClient, named: str | None) -> str:

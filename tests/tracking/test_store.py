@@ -64,3 +64,13 @@ def test_an_unusable_store_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
         pass
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"MLflow at sqlite:///{tmp_path}/mlflow.db: ")
+
+
+def test_a_former_file_store_is_mentioned_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mlruns" / "0").mkdir(parents=True)
+    (tmp_path / "mlruns" / "0" / "meta.yaml").write_text("", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+        store.connect()
+        store.connect()
+    assert capsys.readouterr().err.count("mlruns/0/meta.yaml of MLflow's former file store: ") == 1
