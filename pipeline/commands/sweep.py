@@ -21,6 +21,7 @@ from pipeline.sweeps.run import Trainer, pair_up, train_locally, train_tasks, wr
 from pipeline.tracking import outbox
 from pipeline.tracking.process import exclusive
 
+WAIT = 15.0  # seconds for another process that works on the same sweep to end
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
@@ -93,7 +94,7 @@ def sweep(
                 return
             check(folder.name)
             outbox.send()
-            stack.enter_context(exclusive(folder, 15, f"{folder.name}: this sweep is under way in another process"))
+            stack.enter_context(exclusive(folder, WAIT, f"{folder.name}: this sweep is under way in another process"))
             recorder = Recorder(folder.name)
             outcomes = {}
             for task, outcome in train_tasks(tasks, split, train):
