@@ -4,7 +4,7 @@ from typing import Any
 
 from pipeline.params import Params, Variant
 from pipeline.sweeps.outcome import Outcome
-from pipeline.tracking.runs import Points
+from pipeline.tracking.values import Points
 from pipeline.training.history import Floats, History
 
 

@@ -21,8 +21,9 @@ from pipeline.network import activations
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.records import pyfunc, saved_view
 from pipeline.records.curves import curves, mean_or_member, training_params
-from pipeline.tracking.runs import Points, Run
+from pipeline.tracking.runs import Run
 from pipeline.tracking.store import OUTPUTS_TAG
+from pipeline.tracking.values import Points
 from pipeline.training import history
 from pipeline.training.history import History
 

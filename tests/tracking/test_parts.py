@@ -8,6 +8,7 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow.exceptions import RestException
+from mlflow.protos import databricks_pb2
 from numpy.typing import NDArray
 
 from pipeline.tracking import outbox, runs
@@ -103,6 +104,24 @@ def test_what_a_server_refuses_is_left_out(
     assert (found.info.status, found.data.metrics) == ("FINISHED", {"loss": 1.0})
     assert [file.path for file in client.list_artifacts(run.run_id, "results")] == ["results/small.csv"]
     assert not outbox.OUTBOX.exists()
+
+
+def test_of_parameters_only_those_that_are_too_long_are_left_out(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = mlflow.MlflowClient.log_batch
+
+    def older(self: mlflow.MlflowClient, run_id: str, **given: Any) -> None:
+        if any(len(param.value) > 500 for param in given.get("params", ())):
+            raise mlflow.MlflowException("too long", databricks_pb2.INVALID_PARAMETER_VALUE)
+        inner(self, run_id, **given)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", older)
+    with runs.start_run("r", {}) as run:
+        run.log_params({"lr": 0.1, "seeds": tuple(range(300)), "epochs": 5})
+    assert client.get_run(run.run_id).data.params == {"lr": "0.1", "epochs": "5"}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("not recorded: parameter seeds: MLflow at ")
 
 
 def test_a_record_that_is_sent_later_lacks_what_is_refused_then(
