@@ -82,6 +82,14 @@ def test_no_params_file(project: Path) -> None:
     assert refusal(project, "download").startswith("params.yaml: cannot be read: ")
 
 
+def test_a_folder_that_mlflow_would_misread(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renamed = project.rename(project.with_name("a%20b"))
+    monkeypatch.chdir(renamed)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    for command in ("download", "track"):
+        assert refusal(renamed, command).startswith(f"{renamed}: MLflow misreads '%20' in the name of a folder; rename")
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--help"])

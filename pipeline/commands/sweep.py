@@ -23,6 +23,7 @@ from pipeline.sweeps.study import load_study
 from pipeline.tracking import outbox
 from pipeline.tracking.process import exclusive
 
+WAIT = 15.0  # seconds for another process that works on the same sweep to end
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 BETWEEN_KEYS = re.compile(r"\s+(?=[^\s=\[\](),]+=)")  # lists and ranges may have spaces
 
@@ -90,7 +91,7 @@ def sweep(
                 return
             check(folder.name)
             outbox.send()
-            stack.enter_context(exclusive(folder, 15, f"{folder.name}: this sweep is under way in another process"))
+            stack.enter_context(exclusive(folder, WAIT, f"{folder.name}: this sweep is under way in another process"))
             claim_name(folder, points)
             recorder = Recorder(folder.name, images)
             outcomes = {}

@@ -6,7 +6,8 @@ from typing import Any
 from pipeline.data.images import ImageFiles
 from pipeline.params import Params, Variant
 from pipeline.sweeps.outcome import Outcome
-from pipeline.tracking.runs import Points, Run
+from pipeline.tracking.runs import Run
+from pipeline.tracking.values import Points
 from pipeline.training.history import Floats, History
 
 

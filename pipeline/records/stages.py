@@ -21,8 +21,9 @@ from pipeline.network import activations
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.records import pyfunc, saved_view
 from pipeline.records.common import curves, log_images, mean_or_member, training_params
-from pipeline.tracking.runs import Points, Run
+from pipeline.tracking.runs import Run
 from pipeline.tracking.store import OUTPUTS_TAG
+from pipeline.tracking.values import Points
 from pipeline.training.history import HISTORY_FILES, History, load_history, load_weights
 
 PICTURES = 50  # of one tensor: more would take longer to draw than the epochs take to train

@@ -17,8 +17,9 @@ from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
 from pipeline.tracking import provenance, store
 from pipeline.tracking.errors import TrackingError
-from pipeline.tracking.runs import Points, start_run
+from pipeline.tracking.runs import start_run
 from pipeline.tracking.store import OUTPUTS_TAG
+from pipeline.tracking.values import Points
 
 SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
 CHECKED_TAG = "last_sweep"  # on the experiment

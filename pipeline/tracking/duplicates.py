@@ -8,6 +8,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from . import provenance, store
 
+MODEL_VERSIONS = "mlflow.modelVersions"  # on a model of which there is a registered version
 # Tags whose values differ between equal runs: they say when, where and by whom, or name runs and models.
 _VOLATILE = {
     *provenance.NAMES,
@@ -50,7 +51,7 @@ def _is_touched(client: mlflow.MlflowClient, old: Run, new: Run) -> bool:
     if children[0] != children[1] or client.search_model_versions(f"run_id = '{old.info.run_id}'"):
         return True
     models = [client.get_logged_model(one.model_id) for one in (old.outputs.model_outputs if old.outputs else ())]
-    return any(not name.startswith("mlflow.") for model in models for name in model.tags)
+    return any(name == MODEL_VERSIONS or not name.startswith("mlflow.") for model in models for name in model.tags)
 
 
 def _own(run: Run) -> tuple[str, list[tuple[str, str]]]:

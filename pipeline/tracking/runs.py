@@ -1,63 +1,23 @@
 """Runs in MLflow that always end, and what can be logged to them, in batches instead of single values."""
 
 import contextlib
-import functools
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, NamedTuple, ParamSpec
+from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from . import duplicates, model, process, provenance, store
+from . import advice, duplicates, model, process, provenance, store
+from .calls import Call, logs
 from .errors import BRIEF, TrackingError, request_timeouts
-
-BATCH = 1000  # metrics that MLflow accepts in one request
-
-Points = Sequence[tuple[int, float]]  # steps and values of a metric
-Given = ParamSpec("Given")
-
-
-class Call(NamedTuple):
-    """One call of a `log_` or `set_` method of `Run`."""
-
-    method: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-
-def _logs(
-    what: str,
-) -> "Callable[[Callable[Concatenate[Run, Given], None]], Callable[Concatenate[Run, Given], None]]":
-    """Let a method of `Run` log a part of the record, which is left out, with a line, if the store refuses it.
-
-    If the store fails, it raises nothing but TrackingError; in a run with a journal, not even that.
-    """
-
-    def decorate(method: "Callable[Concatenate[Run, Given], None]") -> "Callable[Concatenate[Run, Given], None]":
-        @functools.wraps(method)
-        def log(run: "Run", /, *args: Given.args, **kwargs: Given.kwargs) -> None:
-            if run.journal is not None:
-                run.journal.append(Call(method.__name__, args, kwargs))
-            if run.outage:
-                return
-            try:
-                with run.part(what):
-                    method(run, *args, **kwargs)
-            except TrackingError as error:
-                if run.journal is None:
-                    raise
-                run.outage = error
-
-        return log
-
-    return decorate
+from .values import Points, batches, param_entities
 
 
 @dataclass
@@ -94,53 +54,61 @@ class Run:
                 print(f"not recorded: {what}: {error}", file=sys.stderr)
             self.left_out.add(what)
 
-    @_logs("the parameters")
+    @logs("the parameters")
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Log parameters that are not None; one that the run already has (`mlflow run` logs its own) stays."""
         known = self.client.get_run(self.run_id).data.params
         new = {name: value for name, value in values.items() if name not in known}
-        self.client.log_batch(self.run_id, params=_params(new))
+        params = param_entities(new)
+        try:
+            self.client.log_batch(self.run_id, params=params)
+        except MlflowException as error:
+            if not advice.is_refusal(error):
+                raise
+            for param in params:  # one may be too long
+                with self.part(f"parameter {param.key}"):
+                    self.client.log_batch(self.run_id, params=[param])
 
-    @_logs("metrics")
+    @logs("metrics")
     def log_metrics(self, values: Mapping[str, Points]) -> None:
         """Log points (step, value) of every metric, in as few requests as possible."""
-        for batch in _batches(values):
+        for batch in batches(values):
             self.client.log_batch(self.run_id, metrics=batch)
 
-    @_logs("tags")
+    @logs("tags")
     def set_tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
         self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in values.items()])
 
-    @_logs("the experiment's view")
+    @logs("the experiment's view")
     def set_experiment_tag(self, name: str, value: str) -> None:
         """Set a tag of the run's experiment."""
         self.client.set_experiment_tag(self.experiment_id, name, value)
 
-    @_logs("pictures")
+    @logs("pictures")
     def log_image(self, key: str, step: int, pixels: NDArray[np.uint8]) -> None:
         """Log an image [height, width, 3] that the run's page shows with a step slider; `key` has no slashes."""
         self.client.log_image(self.run_id, pixels, key=key, step=step)
 
-    @_logs("files")
+    @logs("files")
     def log_artifacts(self, paths: Sequence[Path], folder: str) -> None:
         """Log files as artifacts in a folder of the run."""
         for path in paths:
             with self.part(f"{folder}/{path.name}"):
                 self.client.log_artifact(self.run_id, str(path), folder)
 
-    @_logs("a text")
+    @logs("a text")
     def log_text(self, content: str, name: str) -> None:
         """Log a text as an artifact."""
         self.client.log_text(self.run_id, content, name)
 
-    @_logs("the data set")
+    @logs("the data set")
     def log_input(self, name: str, digest: str, context: str, profile: str) -> None:
         """Log a data set, its digest (64 hexadecimal digits), what it was used for, and its profile in JSON."""
         entity = Dataset(name, digest[:12], "local", digest, profile=profile)
         self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
 
-    @_logs("the model")
+    @logs("the model")
     def log_model(
         self,
         loader: str,
@@ -162,17 +130,17 @@ class Run:
         """
         model.log(self.client, self.run_id, loader, files, example, packages, code, metrics)
 
-    @_logs("nested runs")
+    @logs("nested runs")
     def log_child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Points]) -> None:
         """Log a nested run, whole."""
         tags = {**self.common_tags, MLFLOW_PARENT_RUN_ID: self.run_id}
         with _create(self.client, self.experiment_id, name, tags) as run:
-            first, *rest = _batches(metrics)
-            self.client.log_batch(run.run_id, metrics=first, params=_params(params))
+            first, *rest = batches(metrics)
+            self.client.log_batch(run.run_id, metrics=first, params=param_entities(params))
             for batch in rest:
                 self.client.log_batch(run.run_id, metrics=batch)
 
-    @_logs("the deletion of equal runs")
+    @logs("the deletion of equal runs")
     def delete_duplicates(self, digest: str) -> None:
         """Delete finished runs of the same DVC stage with the same outputs, of which nobody has made anything."""
         duplicates.delete(self.client, self.run_id, digest)
@@ -269,18 +237,3 @@ def _end_as(run: Run, status: str) -> None:
     else:  # the user is told why it has this status; the next command ends what cannot be ended now
         with contextlib.suppress(TrackingError), request_timeouts(BRIEF):
             run.end(status)
-
-
-def _batches(values: Mapping[str, Points]) -> list[list[Metric]]:
-    now = int(time.time() * 1000)
-    entities = [Metric(name, float(value), now, step) for name, points in values.items() for step, value in points]
-    return [entities[start : start + BATCH] for start in range(0, max(1, len(entities)), BATCH)]
-
-
-def _params(values: Mapping[str, Any]) -> list[Param]:
-    return [Param(name, _text(value)) for name, value in values.items() if value is not None]
-
-
-def _text(value: Any) -> str:
-    """Return a parameter as params.yaml and the command line write it."""
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

@@ -6,6 +6,8 @@ The session at the end builds on what its earlier tests left, with one store, be
 import csv
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from mlflow.entities import Run
+from mlflow.protos import databricks_pb2
 
 from pipeline.cli import main
 from pipeline.data.dataset import Split
@@ -25,6 +28,7 @@ from pipeline.training.part import PartTraining
 from pipeline.training.population import Population
 from tests.samples import enter
 from tests.sweeping import done, make, points, runs, sweep
+from tools import sandbox
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
@@ -419,3 +423,76 @@ def test_a_study_keeps_its_results_in_its_own_folder(project: Path) -> None:
 def test_a_point_that_two_sweeps_share_is_a_run_of_both(project: Path) -> None:
     done("--grid", "lr=0.01", "--name", "subset")
     assert len(points(project, "subset")) == 2
+
+
+# Recording that cannot work is refused before anything is trained
+
+
+def test_a_deleted_experiment_is_told_before_training(project: Path, trained: list[str]) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("sweeps")
+    assert experiment
+    client.delete_experiment(experiment.experiment_id)
+    result = sweep("--grid", "lr=0.7", "--name", "late")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert "the experiment 'sweeps' was deleted; restore it: " in line
+    assert line.endswith(f"--experiment-id {experiment.experiment_id}; or name another by MLFLOW_EXPERIMENT_NAME")
+    assert trained == []
+    assert not (project / "sweeps" / "late").exists()
+    client.restore_experiment(experiment.experiment_id)
+    done("--grid", "lr=0.7", "--name", "late")
+
+
+def test_an_experiment_that_one_may_only_read_is_told_before_training(
+    project: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*_: object) -> None:
+        raise mlflow.MlflowException("Permission denied", databricks_pb2.PERMISSION_DENIED)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", forbid)
+    result = sweep("--grid", "lr=0.8", "--name", "forbidden")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("ask for the right to edit this experiment, or name another by MLFLOW_EXPERIMENT_NAME")
+    assert trained == []
+    assert not (project / "sweeps" / "forbidden").exists()
+
+
+def test_mlflows_variable_names_the_experiment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "course")
+    done("--grid", "lr=0.9", "--name", "elsewhere")
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("course")
+    assert experiment
+    names = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
+    assert {"plain lr=0.9 [elsewhere]", "batchnorm lr=0.9 [elsewhere]", "summary [elsewhere]"} <= names
+    assert points(project, "elsewhere") == []
+
+
+def test_of_two_sweeps_of_one_name_one_trains(
+    project: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    holder = """
+import sys
+from pathlib import Path
+from pipeline.tracking.process import exclusive
+
+with exclusive(Path("sweeps/twice"), 0, ""):
+    print(flush=True)
+    sys.stdin.read()
+"""
+    monkeypatch.setattr("pipeline.commands.sweep.WAIT", 0.1)
+    environment = sandbox.environment(TMPDIR=str(tmp_path), PYTHONPATH=str(sandbox.ROOT))  # another job's, of Slurm
+    with subprocess.Popen(
+        [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        result = sweep("--grid", "lr=0.6", "--name", "twice")
+        process.communicate()
+    assert result.exit_code == 2
+    assert result.stderr == "Error: twice: this sweep is under way in another process\n"
+    assert trained == []
+    done("--grid", "lr=0.6", "--name", "twice")
+    assert [path.name for path in (project / "sweeps").iterdir() if path.name.startswith(".")] == []

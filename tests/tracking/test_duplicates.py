@@ -1,0 +1,121 @@
+"""Equal runs of a stage: which are replaced by the newest, and which are not."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from pipeline.tracking import provenance, runs, store
+from pipeline.tracking.stage import stage_run
+from tests.samples import enter
+
+pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
+
+NOTE = "mlflow.note.content"
+
+
+@pytest.fixture
+def client(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mlflow.MlflowClient]:
+    """The tests' store, emptied, in a stage of DVC."""
+    enter(database, monkeypatch)
+    for name, value in (("DVC_STAGE", "prepare"), ("DVC_ROOT", str(database))):
+        monkeypatch.setenv(name, value)
+    client = mlflow.MlflowClient(f"sqlite:///{database}/mlflow.db")
+    for run in client.search_runs(["0"]):
+        client.delete_run(run.info.run_id)
+    yield client
+    mlflow.set_tracking_uri("")
+
+
+def record(digest: str = "d1", note: str = "What it does.") -> str:
+    """Record the stage, as the pipeline does, and return its run."""
+    with stage_run("prepare") as run:
+        run.set_tags({"stage": "prepare", NOTE: note})
+        run.log_child("seed 3", {"seed": 3}, {"loss": [(0, 1.0)]})
+        run.delete_duplicates(digest)
+        run.set_tags({store.OUTPUTS_TAG: digest})
+    return run.run_id
+
+
+def left(client: mlflow.MlflowClient) -> set[str]:
+    return {run.info.run_id for run in client.search_runs(["0"]) if "mlflow.parentRunId" not in run.data.tags}
+
+
+def child_of(client: mlflow.MlflowClient, run_id: str) -> str:
+    (child,) = client.search_runs(["0"], f"tags.`mlflow.parentRunId` = '{run_id}'")
+    return str(child.info.run_id)
+
+
+def register(client: mlflow.MlflowClient, run_id: str) -> None:
+    with contextlib.suppress(mlflow.MlflowException):
+        client.create_registered_model("net")
+    client.create_model_version("net", f"runs:/{run_id}/model", run_id=run_id)
+
+
+def test_an_equal_run_is_replaced_with_its_nested_runs(client: mlflow.MlflowClient) -> None:
+    record()
+    other = record("d2")
+    latest = record()
+    assert left(client) == {other, latest}
+    assert len(client.search_runs(["0"])) == 4
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda client, run: client.set_tag(run, "candidate", "yes"),
+        lambda client, run: client.set_tag(run, NOTE, "The best so far."),
+        lambda client, run: client.update_run(run, name="champion"),
+        lambda client, run: client.set_tag(child_of(client, run), "candidate", "yes"),
+        lambda client, run: client.update_run(child_of(client, run), name="odd one"),
+        register,
+    ],
+    ids=["tagged", "described", "renamed", "nested run tagged", "nested run renamed", "registered"],
+)
+def test_a_run_that_somebody_has_touched_stays(
+    client: mlflow.MlflowClient, touch: Callable[[mlflow.MlflowClient, str], None]
+) -> None:
+    touched = record()
+    touch(client, touched)
+    latest = record()
+    assert left(client) == {touched, latest}
+    assert child_of(client, touched)
+    latest = record()
+    assert left(client) == {touched, latest}, "those that nobody has touched are still replaced"
+
+
+def test_another_command_line_or_commit_is_no_touch(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record()
+    monkeypatch.setattr("sys.argv", ["elsewhere", "--again"])
+    monkeypatch.setattr(provenance, "_git", lambda *_: "")
+    latest = record()
+    assert left(client) == {latest}
+
+
+def test_all_tags_of_provenance_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_ROOT", "MLFLOW_RUN_ID"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr(provenance, "_git", lambda *_: "abc")
+    assert set(provenance.tags()) == set(provenance.NAMES)
+
+
+# Runs that surround DVC
+
+
+def test_under_dvc_a_stage_has_a_run_of_its_own(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    outer = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", outer)
+    with runs.start_run("prepare", {}) as run:
+        pass
+    assert run.run_id != outer
+    assert client.get_run(run.run_id).data.tags[provenance.OUTER_TAG] == outer
+    assert client.get_run(outer).info.status == "RUNNING"
+    monkeypatch.delenv("DVC_STAGE")
+    with runs.start_run("prepare", {}) as run:
+        pass
+    assert run.run_id == outer
+    assert provenance.OUTER_TAG not in client.get_run(outer).data.tags
