@@ -177,7 +177,7 @@ def test_mlproject_runs_commands_that_exist() -> None:
 @pytest.mark.parametrize(
     ("library", "owners"),
     [
-        ("mlflow", {"store", "runs"}),
+        ("mlflow", {"advice", "duplicates", "model", "runs", "stage", "store", "values"}),
         ("matplotlib", {"figures", "histograms", "panels"}),
         ("torchvision", {"sources"}),
         ("scipy", {"statistics"}),

@@ -6,11 +6,11 @@ import socket
 import sqlite3
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import mlflow.store.db.utils
 import pytest
-import requests
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos import databricks_pb2
 
@@ -28,11 +28,16 @@ def says(code: str, message: str) -> MlflowException:
     return RestException({"error_code": code, "message": message})  # type: ignore[no-untyped-call]
 
 
-def answer(number: int) -> requests.HTTPError:
+class HTTPError(OSError):
     """What `requests` raises for a status."""
-    response = requests.Response()
-    response.status_code = number
-    return requests.HTTPError(f"{number} Error", response=response)
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"{number} Error")
+        self.response = SimpleNamespace(status_code=number)
+
+
+def answer(number: int) -> OSError:
+    return HTTPError(number)
 
 
 @pytest.mark.parametrize(
