@@ -84,6 +84,21 @@ def has_run(outputs_digest: str, experiment: str | None = None) -> bool:
         return bool(client.search_runs([experiment_id], query, ViewType.ACTIVE_ONLY, max_results=1))
 
 
+def is_active(client: mlflow.MlflowClient, experiment_id: str) -> bool:
+    """Return whether an experiment is there and was not deleted.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    try:
+        with translate_errors():
+            return str(client.get_experiment(experiment_id).lifecycle_stage) == LifecycleStage.ACTIVE
+    except TrackingError as error:
+        if error.refused:
+            return False
+        raise
+
+
 def is_finished(run_id: str, experiment_id: str, tag: str) -> bool:
     """Return whether this run is finished, or another whose `tag` says that it replaces this one.
 
