@@ -57,7 +57,7 @@ def connect(named: str | None = None) -> tuple[mlflow.MlflowClient, str]:
                 f"MLFLOW_TRACKING_URI={place.name()} mlflow experiments restore --experiment-id "
                 f"{experiment.experiment_id}; or name another by MLFLOW_EXPERIMENT_NAME"
             )
-        reach.artifacts(experiment.artifact_location, place.uri())
+        reach.artifacts(experiment.artifact_location, place.without_password(place.uri()))
         return client, experiment.experiment_id
 
 

@@ -156,7 +156,11 @@ def test_artifacts_in_a_folder_of_the_servers_are_refused(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(TrackingError, match="--artifacts-destination instead of --default-artifact-root"):
         reach.artifacts(f"{tmp_path}/file/mlruns/0", ADDRESS)
-    reach.artifacts(f"{tmp_path}/shared/mlruns/0", ADDRESS)
+    with pytest.raises(TrackingError, match="which this machine does not share with it"):
+        reach.artifacts(f"{tmp_path}/mlruns/0", ADDRESS)  # root could make it, for nobody to see
+    reach.artifacts(f"{tmp_path}/mlruns/0", "http://127.0.0.1:5000")
+    (tmp_path / "mlruns").mkdir()
+    reach.artifacts(f"{tmp_path}/mlruns/0", ADDRESS)
     reach.artifacts("mlflow-artifacts:/0", ADDRESS)
     reach.artifacts(f"{tmp_path}/file/mlruns/0", "sqlite:////elsewhere/mlflow.db")
 
