@@ -7,5 +7,5 @@
         ...
         run.log_metrics({"kept": [(0, 97.0)]})
 
-It needs mlflow, psutil, filelock and numpy, and imports nothing else of this project.
+It needs mlflow, psutil, filelock, numpy and sqlalchemy, and imports nothing else of this project.
 """

@@ -61,10 +61,11 @@ def artifacts(location: str, address: str) -> None:
         )
     if scheme in ("", "file") and address.startswith(("http://", "https://")):
         folder = Path(url2pathname(urlsplit(location).path) if scheme else location)
-        if not _can_be_made(folder):
+        elsewhere = urlsplit(address).hostname not in {"localhost", "127.0.0.1", "::1", socket.gethostname()}
+        if not _can_be_made(folder) or (elsewhere and not os.access(folder.parent, os.F_OK)):
             raise TrackingError(
-                f"the server at {address} wants artifacts in {folder}, a folder that this machine cannot write; start "
-                "it with --artifacts-destination instead of --default-artifact-root, or share that folder; an "
+                f"the server at {address} wants artifacts in {folder}, which this machine does not share with it; "
+                "start it with --artifacts-destination instead of --default-artifact-root, or share that folder; an "
                 "experiment keeps its place, so name a new one by MLFLOW_EXPERIMENT_NAME"
             )
 

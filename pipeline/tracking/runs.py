@@ -187,11 +187,14 @@ def start_run(
 def replace_run(name: str, tags: Mapping[str, str], experiment_id: str) -> Iterator[Run]:
     """Start a run that replaces one that could not be ended whole, with that one's tags.
 
+    It is in the same experiment or, if that was deleted meanwhile, in the current one.
+
     Raises:
         TrackingError: The store cannot be used.
     """
-    client, _ = store.connect()
-    with _create(client, experiment_id, name, {**tags, provenance.PROCESS_TAG: process.identity()}) as run:
+    client, current = store.connect()
+    experiment = experiment_id if store.is_active(client, experiment_id) else current
+    with _create(client, experiment, name, {**tags, provenance.PROCESS_TAG: process.identity()}) as run:
         yield run
 
 

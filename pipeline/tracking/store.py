@@ -59,7 +59,7 @@ def connect(named: str | None = None) -> tuple[mlflow.MlflowClient, str]:
                 f"MLFLOW_TRACKING_URI={place.name()} mlflow experiments restore --experiment-id "
                 f"{experiment.experiment_id}; or name another by MLFLOW_EXPERIMENT_NAME"
             )
-        reach.artifacts(experiment.artifact_location, place.uri())
+        reach.artifacts(experiment.artifact_location, place.without_password(place.uri()))
         return client, experiment.experiment_id
 
 
@@ -84,6 +84,21 @@ def has_run(outputs_digest: str, experiment: str | None = None) -> bool:
     with translate_errors():
         query = f"tags.`{OUTPUTS_TAG}` = '{outputs_digest}' and attributes.status = 'FINISHED'"
         return bool(client.search_runs([experiment_id], query, ViewType.ACTIVE_ONLY, max_results=1))
+
+
+def is_active(client: mlflow.MlflowClient, experiment_id: str) -> bool:
+    """Return whether an experiment is there and was not deleted.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    try:
+        with translate_errors():
+            return str(client.get_experiment(experiment_id).lifecycle_stage) == LifecycleStage.ACTIVE
+    except TrackingError as error:
+        if error.refused:
+            return False
+        raise
 
 
 def is_finished(run_id: str, experiment_id: str, tag: str) -> bool:

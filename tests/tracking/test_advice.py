@@ -6,11 +6,11 @@ import socket
 import sqlite3
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import mlflow.store.db.utils
 import pytest
-import requests
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos import databricks_pb2
 
@@ -28,11 +28,16 @@ def says(code: str, message: str) -> MlflowException:
     return RestException({"error_code": code, "message": message})  # type: ignore[no-untyped-call]
 
 
-def answer(number: int) -> requests.HTTPError:
+class HTTPError(OSError):
     """What `requests` raises for a status."""
-    response = requests.Response()
-    response.status_code = number
-    return requests.HTTPError(f"{number} Error", response=response)
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"{number} Error")
+        self.response = SimpleNamespace(status_code=number)
+
+
+def answer(number: int) -> OSError:
+    return HTTPError(number)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +156,11 @@ def test_artifacts_in_a_folder_of_the_servers_are_refused(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(TrackingError, match="--artifacts-destination instead of --default-artifact-root"):
         reach.artifacts(f"{tmp_path}/file/mlruns/0", ADDRESS)
-    reach.artifacts(f"{tmp_path}/shared/mlruns/0", ADDRESS)
+    with pytest.raises(TrackingError, match="which this machine does not share with it"):
+        reach.artifacts(f"{tmp_path}/mlruns/0", ADDRESS)  # root could make it, for nobody to see
+    reach.artifacts(f"{tmp_path}/mlruns/0", "http://127.0.0.1:5000")
+    (tmp_path / "mlruns").mkdir()
+    reach.artifacts(f"{tmp_path}/mlruns/0", ADDRESS)
     reach.artifacts("mlflow-artifacts:/0", ADDRESS)
     reach.artifacts(f"{tmp_path}/file/mlruns/0", "sqlite:////elsewhere/mlflow.db")
 

@@ -1,5 +1,6 @@
 """Parts of a record are independent: what a store refuses is named and left out, and the rest is whole."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,26 @@ def test_a_record_that_is_sent_later_lacks_what_is_refused_then(
     (sent,) = client.search_runs(["0"], f"tags.{outbox.RESENT_TAG} = '{run.run_id}'")
     assert (sent.info.status, sent.data.metrics) == ("FINISHED", {"loss": 1.0})
     assert list((tmp_path / outbox.OUTBOX).iterdir()) == []
+
+
+@pytest.mark.parametrize("gone", ["deleted", "purged"])
+def test_a_record_whose_experiment_was_deleted_is_sent_to_the_current_one(
+    client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", gone)
+        with stage_run("prepare") as run:
+            patch.setattr(mlflow.MlflowClient, "log_text", lambda *_, **__: (_ for _ in ()).throw(OSError("gone")))
+            run.log_text("1", "a.txt")
+    (record,) = (tmp_path / outbox.OUTBOX).glob("*/record.json")
+    experiment = json.loads(record.read_text(encoding="utf-8"))["experiment"]
+    client.delete_experiment(experiment)
+    if gone == "purged":  # as `mlflow gc` leaves it: there is no such experiment any more
+        record.write_text(record.read_text(encoding="utf-8").replace(f'"{experiment}"', '"9999"'), encoding="utf-8")
+    outbox.send()
+    (sent,) = client.search_runs(["0"], f"tags.{outbox.RESENT_TAG} = '{run.run_id}'")
+    assert sent.info.status == "FINISHED"
 
 
 def test_a_record_that_is_kept_in_a_folder_that_is_renamed_is_sent_from_there(

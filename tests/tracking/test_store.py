@@ -5,9 +5,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.protos import databricks_pb2
 
-from pipeline.tracking import runs, store
+from pipeline.tracking import process, runs, store
 from pipeline.tracking.errors import TrackingError
+from pipeline.tracking.provenance import PROCESS_TAG
 
 pytestmark = [
     pytest.mark.usefixtures("client"),
@@ -74,3 +76,20 @@ def test_a_former_file_store_is_mentioned_once(tmp_path: Path, capsys: pytest.Ca
         store.connect()
         store.connect()
     assert capsys.readouterr().err.count("mlruns/0/meta.yaml of MLflow's former file store: ") == 1
+
+
+def test_a_dead_run_that_is_another_users_is_left_to_that_one(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*_: object) -> None:
+        raise mlflow.MlflowException("not yours", databricks_pb2.PERMISSION_DENIED)
+
+    run = client.create_run("0", tags={PROCESS_TAG: f"{process.machine()} an-earlier-boot - 1 1.00"}).info.run_id
+    store._end_orphaned_runs.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_terminated", forbid)
+        store.connect()
+    assert client.get_run(run).info.status == "RUNNING"
+    store._end_orphaned_runs.cache_clear()
+    store.connect()
+    assert client.get_run(run).info.status == "KILLED"
