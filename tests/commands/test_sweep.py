@@ -495,4 +495,4 @@ with exclusive(Path("sweeps/twice"), 0, ""):
     assert result.stderr == "Error: twice: this sweep is under way in another process\n"
     assert trained == []
     done("--grid", "lr=0.6", "--name", "twice")
-    assert [path.name for path in (project / "sweeps").iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in (project / "sweeps").glob(".*.lock")] == []

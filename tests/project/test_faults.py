@@ -465,8 +465,13 @@ def test_artifacts_that_cannot_be_written_are_one_line(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-def test_a_truncated_data_file_is_one_line(folder: Path, name: str) -> None:
-    path = folder / "data" / "custom" / name
+@pytest.mark.parametrize(("place", "stage"), [("images", None), ("data/custom", "train@plain")])
+def test_a_truncated_data_file_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str, stage: str | None
+) -> None:
+    if stage:  # which reads the copy that DVC tracks
+        monkeypatch.setenv("DVC_STAGE", stage)
+    path = folder / place / name
     path.write_bytes(path.read_bytes()[:-1])
     for command in (("train", "plain"), SWEEP, ("evaluate",)):
         assert f"{name}: truncated: expected" in refusal(*command)
