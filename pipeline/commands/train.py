@@ -43,7 +43,7 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
         record.begin(run)
         start = time.perf_counter()
         with write_folder(folder) as part:
-            train_variant(params, variant, images, split, part, checkpoint)
+            train_variant(params, population, images, split, part, checkpoint)
         seconds = time.perf_counter() - start
         record.finish(run, images, seconds)
     checkpoint.remove()

@@ -10,7 +10,7 @@ from pipeline.data.images import ImageFiles
 from pipeline.network import activations
 from pipeline.network.device import configure_device
 from pipeline.network.perceptron import Perceptron
-from pipeline.params import Params, Variant
+from pipeline.params import Params
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.history import save_history
 from pipeline.training.loop import fit
@@ -30,13 +30,13 @@ def load_split(params: Params, images: ImageFiles) -> Split:
 
 
 def train_variant(
-    params: Params, variant: Variant, images: ImageFiles, examples: Split, folder: Path, checkpoint: Checkpoint
+    params: Params, population: Population, images: ImageFiles, examples: Split, folder: Path, checkpoint: Checkpoint
 ) -> None:
     """Train every seed of a variant, and write the files that `pipeline.training.history` describes.
 
     Args:
         params: All parameters.
-        variant: The variant to train.
+        population: The networks of the variant, one for each seed.
         images: The verified images.
         examples: The same, as `load_split` returns them.
         folder: Where the files go.
@@ -49,9 +49,8 @@ def train_variant(
             network, params.model.activation, examples.validation, settings.validation_batch_size
         )
 
-    population = Population(variant, params.model, settings, settings.seeds)
     epochs = len(settings.seeds) * settings.epochs
-    with tqdm(total=epochs, desc=f"train {variant}", unit="epoch", disable=None) as bar:
+    with tqdm(total=epochs, desc=f"train {population.variant}", unit="epoch", disable=None) as bar:
         trained = fit(population, examples.train, measure, checkpoint=checkpoint, advance=bar.update)
     save_history(folder, settings.seeds, trained)
     save_settings(folder, params, images.digest)

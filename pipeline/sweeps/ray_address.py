@@ -5,6 +5,7 @@ import socket
 from urllib.parse import urlsplit
 
 import grpc
+from ray._private.ray_constants import GLOBAL_GRPC_OPTIONS
 from ray._private.services import canonicalize_bootstrap_address
 
 from pipeline.errors import UserError
@@ -39,7 +40,8 @@ def check_address(address: str) -> None:
     try:
         socket.create_connection((url.hostname, port), TIMEOUT).close()
         if not os.environ.get("RAY_USE_TLS"):
-            with grpc.insecure_channel(url.netloc if url.port else f"{url.netloc}:{port}") as channel:
+            target = url.netloc if url.port else f"{url.netloc}:{port}"
+            with grpc.insecure_channel(target, GLOBAL_GRPC_OPTIONS) as channel:  # http_proxy is not asked
                 grpc.channel_ready_future(channel).result(TIMEOUT)
     except OSError as error:
         raise UserError(f"{shown}: cannot be reached: {error.strerror or error}") from None

@@ -11,10 +11,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import grpc
 import mlflow
 import numpy as np
 import psutil
@@ -110,6 +112,20 @@ def test_what_answers_and_is_not_ray_is_one_line(monkeypatch: pytest.MonkeyPatch
     with socket.create_server(("127.0.0.2", 0)) as silent:  # Ray makes another address of 127.0.0.1
         address = f"{scheme}127.0.0.2:{silent.getsockname()[1]}"
         assert re.fullmatch(words_of(address, "the server there is not Ray"), refusal(address))
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.2:0")
+    server.start()
+    try:
+        ray_address.check_address(f"ray://127.0.0.2:{port}")
+    finally:
+        server.stop(None)
 
 
 def words_of(address: str, words: str) -> str:
