@@ -24,13 +24,15 @@ def track() -> None:
         EvaluateRecord(params, paths.RESULTS),
     ]
     read_once = functools.cache(load_images)
+    digests = {}
     for record in records:
         if not record.is_complete():
             raise UserError(f"{record.stage}: its outputs are missing; run `dvc repro`")
-        if not store.has_run(record.digest()):
+        digests[record.stage] = record.digest()
+        if not store.has_run(digests[record.stage]):
             images = read_once(params.data)
             print(f"{record.stage}: restored by DVC, recorded in MLflow")
             with start_run(record.stage, {"restored": "true", "dvc.stage": record.stage}) as run:
                 record.begin(run)
                 record.finish(run, images)
-    ledger.write({record.stage: record.digest() for record in records})
+    ledger.write(digests)

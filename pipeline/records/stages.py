@@ -20,7 +20,7 @@ from pipeline.data.images import ImageFiles
 from pipeline.network import activations
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.records import pyfunc, saved_view
-from pipeline.records.common import curves, log_images, mean_or_member, training_params
+from pipeline.records.trainings import curves, log_images, mean_or_member, training_params
 from pipeline.tracking.runs import Run
 from pipeline.tracking.store import OUTPUTS_TAG
 from pipeline.tracking.values import Points

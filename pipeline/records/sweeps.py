@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
-from pipeline.records.common import curves, log_images, mean_or_member, training_params
+from pipeline.records.trainings import curves, log_images, mean_or_member, training_params
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task

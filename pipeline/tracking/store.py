@@ -138,14 +138,15 @@ def _client(address: str) -> mlflow.MlflowClient:
         client = mlflow.MlflowClient()
         _end_orphaned_runs(address)
     if path:
-        locations.mend(path)
-        _warn_of_a_former_store(path.parent)
+        _look_over(path)
     return client
 
 
 @functools.cache
-def _warn_of_a_former_store(folder: Path) -> None:
-    if line := legacy.warning(folder):
+def _look_over(path: Path) -> None:
+    """Correct, once in this process, the places in an embedded store, and mention a former one beside it."""
+    locations.mend(path)
+    if line := legacy.warning(path.parent):
         print(line, file=sys.stderr)
 
 
