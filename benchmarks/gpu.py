@@ -54,7 +54,7 @@ def measure_gpu(progress: Progress) -> str:
     for variant in VARIANTS:
         for members in MEMBERS:
             whole = Population(variant, params.model, params.train, tuple(range(members)))
-            part = next(whole.parts(device_memory(device)))
+            part = whole.parts(memory=device_memory(device))[0]
             rate = len(part.seeds) / epoch_seconds(part, examples)
             rows.append(
                 [variant, str(members), str(len(part.seeds)), format_number(rate, 0), format_number(rate * floor, 2)]

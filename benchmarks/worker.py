@@ -28,7 +28,7 @@ MEASUREMENTS: dict[Kind, Measurements] = {
 def main(kind: Kind, variant: Variant, batch: int) -> None:
     """Answer every line on stdin with the seconds of a measurement on stdout, until stdin ends."""
     params = load(paths.PARAMS)
-    configure_device("cpu", params.train.threads)
+    configure_device(params.train.model_copy(update={"device": "cpu"}))
     if kind.startswith("lab"):
         torch.set_flush_denormal(False)  # the lab does not set it
     measurements = MEASUREMENTS[kind](params, variant, batch)

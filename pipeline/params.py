@@ -49,7 +49,10 @@ class Model(Section):
 
 
 class Train(Section):
-    """The training of the networks, and the device for it."""
+    """The training of the networks, and the device for it.
+
+    `workers` is left out wherever a training is described, because it changes no result.
+    """
 
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
     epochs: Count
@@ -59,7 +62,9 @@ class Train(Section):
     lr: Annotated[float, Field(gt=0, le=1e6)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     device: Literal["auto", "cpu", "cuda"]
-    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], Field(exclude=True)]
+    matmul_precision: Literal["highest", "high", "medium"]
 
     @field_validator("seeds")
     @classmethod
@@ -86,8 +91,8 @@ class Params(Section):
     evaluate: Evaluate
 
     def flat(self) -> dict[str, Any]:
-        """Return every value by its dotted name, such as `train.lr`."""
-        return {f"{section}.{key}": value for section, part in self for key, value in part}
+        """Return every value that can change a result by its dotted name, such as `train.lr`."""
+        return {f"{section}.{key}": value for section, part in self for key, value in part.model_dump().items()}
 
 
 class ParamsFile:

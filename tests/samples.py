@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data.dataset import Split
 from pipeline.params import Params, Variant
+from pipeline.sweeps.outcome import Outcome, OutcomeJob
 from pipeline.sweeps.probe import Probe
 from pipeline.training.population import Population
 from tools import sandbox
@@ -23,6 +25,11 @@ def probe_of(study: str, every: int) -> Probe:
     """Return the probe of one of the project's studies."""
     file = ROOT / "studies" / study / "probe.py"
     return Probe(str(file), file.read_text(encoding="utf-8"), every)
+
+
+def outcome_of(population: Population, split: Split, probe: Probe | None = None) -> Outcome:
+    """Train and test all networks of a population at once, in this process."""
+    return OutcomeJob(population, None, probe).run(split)
 
 
 def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

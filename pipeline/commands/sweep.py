@@ -11,17 +11,18 @@ import click
 from pipeline import paths
 from pipeline.commands.images import load_or_fetch_images
 from pipeline.commands.options import OVERRIDES, flag, with_overrides
+from pipeline.data.dataset import Split
 from pipeline.errors import UserError
 from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Train, load
-from pipeline.records.sweeps import Recorder, check
 from pipeline.sweeps.grid import LARGE, count_points, list_points, parse_grid, sweep_name
 from pipeline.sweeps.output import pair_up, write_results
 from pipeline.sweeps.plan import Task, claim_name, estimate, load_split, plan
-from pipeline.sweeps.run import Trainer, train_locally, train_tasks
+from pipeline.sweeps.run import train_tasks
 from pipeline.sweeps.study import load_study
-from pipeline.tracking import outbox
 from pipeline.tracking.process import exclusive
+from pipeline.training.job import Workers
+from pipeline.workers import open_workers
 
 WAIT = 15.0  # seconds for another process that works on the same sweep to end
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -73,35 +74,40 @@ def sweep(
     _confirm(sum(map(count_points, spans)) * len(VARIANTS) * len(params.train.seeds), yes)
     points = list_points(paths.PARAMS, overrides, *spans)
     images = load_or_fetch_images(params.data)
-    split = load_split(params, points, images, device=None if ray is None else "cpu")
     tasks = plan(points, images, paths.OUTCOMES, study.probe if study else None)
-    left = list({task.digest: task for task in tasks if task.load_outcome() is None}.values())  # some may be equal
+    rests = {task.digest: rest for task in tasks if (rest := task.rest())}  # tasks of equal populations share one
     folder = paths.SWEEPS / (name or sweep_name(points))
     results = study_folder / "results" if study_folder else folder
-    with contextlib.ExitStack() as stack:
-        with _trainer(ray if left else None, params.train) as (train, at_once):
-            print(
-                f"{folder.name}: {len(points)} points, {_populations(tasks)}, {len(left)} still to train"
-                + (f", {at_once} at the same time" if ray and left else "")
-                + (f", about {estimate(left, split) / at_once:.0f} seconds" if dry_run else "")
-            )
-            if not params.data.holdout:
-                print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
-            if dry_run:
-                return
-            check(folder.name)
-            outbox.send()
-            stack.enter_context(exclusive(folder, WAIT, f"{folder.name}: this sweep is under way in another process"))
+    split = load_split(params, points, images, device=None if ray is None else "cpu")
+    with _open_workers(
+        ray if rests else None, params.train, split, sum(rest.epochs() for rest in rests.values())
+    ) as workers:
+        print(
+            f"{folder.name}: {len(points)} points, {_populations(tasks)}, {len(rests)} still to train"
+            + (f", {workers.count} at the same time" if rests and workers.count > 1 else "")
+            + (f", about {estimate([*rests.values()], split, workers.count):.0f} seconds" if dry_run else "")
+        )
+        if not params.data.holdout:
+            print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
+        if dry_run:
+            return
+        workers.start()
+        from pipeline.records.sweeps import Recorder, check  # imports MLflow, while workers start
+        from pipeline.tracking import outbox
+
+        check(folder.name)
+        outbox.send()
+        with exclusive(folder, WAIT, f"{folder.name}: this sweep is under way in another process"):
             claim_name(folder, points)
             recorder = Recorder(folder.name, images)
             outcomes = {}
-            for task, outcome in train_tasks(tasks, split, train):
+            for task, outcome in train_tasks(tasks, workers):
                 outcomes[task.digest] = outcome
                 recorder.log(task, outcome)
-        with write_folder(results) as part:
-            written = write_results(pair_up(tasks, outcomes), params, part, study)
-        print((results / "answer.md").read_text(encoding="utf-8"))
-        recorder.finish(points, [results / path.name for path in written])
+            with write_folder(results) as part:
+                written = write_results(pair_up(tasks, outcomes), params, part, study)
+            print((results / "answer.md").read_text(encoding="utf-8"))
+            recorder.finish(points, [results / path.name for path in written])
 
 
 def _confirm(trainings: int, yes: bool) -> None:
@@ -115,12 +121,13 @@ def _populations(tasks: Sequence[Task]) -> str:
 
 
 @contextlib.contextmanager
-def _trainer(address: str | None, settings: Train) -> Iterator[tuple[Trainer, int]]:
-    """Give what trains tasks, in this process or on a Ray cluster, and how many of them at once."""
+def _open_workers(address: str | None, settings: Train, split: Split, model_epochs: int) -> Iterator[Workers]:
+    """Open what trains: this machine or a Ray cluster."""
     if address is None:
-        yield train_locally, 1
+        with open_workers(settings, split, model_epochs) as workers:
+            yield workers
         return
     from pipeline.sweeps import ray_cluster  # Ray is an extra
 
-    with ray_cluster.connect(address, settings) as cluster:
-        yield cluster.train, cluster.count
+    with ray_cluster.connect(address, settings, split) as cluster:
+        yield cluster

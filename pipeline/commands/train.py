@@ -1,5 +1,7 @@
 """The command `train`."""
 
+import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -11,11 +13,9 @@ from pipeline.commands.options import OVERRIDES, with_overrides
 from pipeline.data.images import ImageFiles
 from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Params, Variant, load
-from pipeline.records.stages import TrainRecord
 from pipeline.stages.train import load_split, train_variant
-from pipeline.tracking.stage import stage_run
-from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.population import Population
+from pipeline.workers import open_workers
 
 
 @click.command(context_settings=OVERRIDES)
@@ -34,16 +34,30 @@ def train(variant: Variant, overrides: dict[str, str]) -> None:
 
 def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: Path) -> None:
     """Train one variant inside an MLflow run, and leave its files in `folder`."""
-    split = load_split(params, images)
     population = Population(variant, params.model, params.train, params.train.seeds)
     digest = population.digest(params.data.holdout, images.digest)
-    checkpoint = Checkpoint(paths.RUNS / f".{variant}-{digest[:16]}.checkpoint")
-    record = TrainRecord(params, folder, variant)
-    with stage_run(record.stage) as run:
-        record.begin(run)
-        start = time.perf_counter()
-        with write_folder(folder) as part:
-            train_variant(params, population, images, split, part, checkpoint)
-        seconds = time.perf_counter() - start
-        record.finish(run, images, seconds)
-    checkpoint.remove()
+    checkpoints = paths.RUNS / f".{variant}-{digest[:16]}"
+    with open_workers(params.train, load_split(params, images), population.epochs()) as workers:
+        workers.start()
+        from pipeline.records.stages import TrainRecord  # imports MLflow, while workers start
+        from pipeline.tracking.stage import stage_run
+
+        record = TrainRecord(params, folder, variant)
+        with stage_run(record.stage) as run:
+            record.begin(run)
+            start = time.perf_counter()
+            with write_folder(folder) as part:
+                train_variant(params, population, images.digest, workers, part, _made(checkpoints))
+            seconds = time.perf_counter() - start
+            record.finish(run, images, seconds)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _made(checkpoints: Path) -> Path | None:
+    """Make a folder for checkpoints; where that is not possible, say so and return None."""
+    try:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"{checkpoints}: {error.strerror}; a training that is killed will start over", file=sys.stderr)
+        return None
+    return checkpoints

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.dataset import Examples
+from pipeline.network.layers import by_vectors
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import Perceptron
 
@@ -61,7 +62,7 @@ class Scale:
             Counts [members, BINS], int64.
         """
         members = len(values)
-        scaled = values.asinh() if self.asinh else values
+        scaled = by_vectors(torch.asinh)(values) if self.asinh else values
         index = (scaled - self.low).mul_(BINS / (self.high - self.low)).clamp_(0, BINS - 1).nan_to_num_(BINS).long()
         index += torch.arange(members, device=values.device).view(-1, 1, 1) * (BINS + 1)
         return index.flatten().bincount(minlength=members * (BINS + 1)).view(members, BINS + 1)[:, :BINS]
@@ -87,7 +88,7 @@ class _Summary:
     def add(self, values: Tensor) -> None:
         self.values += values[0].numel()
         self._sum("counts", self.axis.count(values))
-        exact = values.double()
+        exact = values.contiguous().double()
         self._sum("mean", exact.sum((1, 2)))
         self._sum("square", exact.square().sum((1, 2)))
         if self.saturated:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.data.dataset import CLASSES, PIXELS
-from pipeline.network.layers import BatchNorm, Linear, Noise
+from pipeline.network.layers import BatchNorm, Linear, Noise, by_vectors
 from pipeline.params import Model
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
+    "sigmoid": by_vectors(torch.sigmoid),
+    "tanh": by_vectors(torch.tanh),
     "relu": torch.relu,
 }
 

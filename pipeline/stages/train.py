@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from torch import Tensor
-from tqdm import tqdm
 
 from pipeline.data.dataset import Split, check_batches, split
 from pipeline.data.images import ImageFiles
@@ -11,11 +10,25 @@ from pipeline.network import activations
 from pipeline.network.device import configure_device
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params
-from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.history import save_history
-from pipeline.training.loop import fit
+from pipeline.training.job import Job, Workers
+from pipeline.training.loop import OnEpoch, Trained, fit
 from pipeline.training.population import Population
+from pipeline.training.progress import Progress
 from pipeline.training.settings import save_settings
+
+
+class TrainJob(Job[Trained]):
+    """The training of one part of a variant."""
+
+    def run(self, split: Split, on_epoch: OnEpoch | None = None) -> Trained:
+        """Train, and measure the activations of the validation images before the first epoch and after each."""
+
+        def measure(network: Perceptron) -> dict[str, Tensor]:
+            batch_size = self.part.train.validation_batch_size
+            return activations.measure(network, self.part.model.activation, split.validation, batch_size)
+
+        return fit(self.part, split.train, measure, checkpoint=self.open_checkpoint(), on_epoch=on_epoch)
 
 
 def load_split(params: Params, images: ImageFiles) -> Split:
@@ -24,33 +37,32 @@ def load_split(params: Params, images: ImageFiles) -> Split:
     Raises:
         UserError: They cannot.
     """
-    examples = split(images, params.data.holdout, configure_device(params.train.device, params.train.threads))
+    examples = split(images, params.data.holdout, configure_device(params.train))
     check_batches(examples, params.train.batch_size)
     return examples
 
 
 def train_variant(
-    params: Params, population: Population, images: ImageFiles, examples: Split, folder: Path, checkpoint: Checkpoint
+    params: Params, population: Population, images: str, workers: Workers, folder: Path, checkpoints: Path | None
 ) -> None:
     """Train every seed of a variant, and write the files that `pipeline.training.history` describes.
 
     Args:
         params: All parameters.
         population: The networks of the variant, one for each seed.
-        images: The verified images.
-        examples: The same, as `load_split` returns them.
+        images: The digest of the images that the workers have.
+        workers: What trains.
         folder: Where the files go.
-        checkpoint: Where to save the state while training, and to continue from.
+        checkpoints: Where to save states while training, and to continue from.
     """
-    settings = params.train
+    parts = population.parts(workers.count, workers.memory)
+    jobs = [TrainJob(part, checkpoints and checkpoints / _file(part)) for part in parts]
+    with Progress(jobs, f"train {population.variant}") as progress:
+        trained = dict(workers.run(jobs, progress))
+    save_history(folder, population.seeds, Trained.join([trained[number] for number in range(len(jobs))]))
+    save_settings(folder, params, images)
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
-        return activations.measure(
-            network, params.model.activation, examples.validation, settings.validation_batch_size
-        )
 
-    epochs = len(settings.seeds) * settings.epochs
-    with tqdm(total=epochs, desc=f"train {population.variant}", unit="epoch", disable=None) as bar:
-        trained = fit(population, examples.train, measure, checkpoint=checkpoint, advance=bar.update)
-    save_history(folder, settings.seeds, trained)
-    save_settings(folder, params, images.digest)
+def _file(part: Population) -> str:
+    """Return the name of a part's checkpoint, which an equal part finds again."""
+    return "-".join(map(str, part.seeds[:1] + part.seeds[1:][-1:])) + f"-{len(part.seeds)}.safetensors"

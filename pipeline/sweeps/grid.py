@@ -17,7 +17,7 @@ from pipeline.params import Params, ParamsFile, format_value, parse
 
 RANGE = re.compile(r"(log|lin)\(([^,()]+),([^,()]+),([^,()]+)\)")
 # All points share the images, the seeds, the device and the evaluation.
-SHARED = ("data.", "train.seeds", "train.device", "train.threads", "evaluate.")
+SHARED = ("data.", "train.seeds", "train.device", "train.threads", "train.matmul_precision", "evaluate.")
 
 Grid = Mapping[str, Sequence[str]]  # the values of every key, as YAML text
 

@@ -1,10 +1,15 @@
-"""The outcome of one population of a sweep: trained, tested, and stored in a file."""
+"""The outcomes of a sweep's populations: trained and tested in parts, and stored in a file for each part.
+
+A population's files are in a folder that is named by what determines each of its members but the seed. Whoever needs
+some seeds takes them from whatever files hold them, so that further seeds are all that a larger sweep trains.
+"""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import safetensors
@@ -14,16 +19,16 @@ from torch import Tensor
 
 from pipeline.data.dataset import Examples, Split
 from pipeline.files import write_atomic
-from pipeline.network.device import device_memory
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import Perceptron, restore
 from pipeline.sweeps.probe import Probe
-from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.history import Floats
-from pipeline.training.loop import fit
+from pipeline.training.job import Job
+from pipeline.training.loop import OnEpoch, fit
 from pipeline.training.population import Population
 
 PROBED = "probed."  # prefix of a probe's measurements in the file of an outcome
+SEEDS = "seeds"  # in the file of an outcome
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,24 @@ class Outcome:
     diverged_at: Floats
     probed: dict[str, Floats] = field(default_factory=dict)
 
+    @classmethod
+    def join(cls, parts: Sequence["Outcome"]) -> Self:
+        """Return the outcome of all members of some parts, in this order."""
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in OUTCOME_ARRAYS}
+        probed = {name: np.concatenate([part.probed[name] for part in parts]) for name in parts[0].probed}
+        return cls(**arrays, probed=probed)
+
+    def member(self, at: int) -> Self:
+        """Return the outcome of one member, with the other arrays' axes as they are."""
+        arrays = {name: getattr(self, name)[at : at + 1] for name in OUTCOME_ARRAYS}
+        return type(self)(**arrays, probed={name: array[at : at + 1] for name, array in self.probed.items()})
+
 
 OUTCOME_ARRAYS = [attribute.name for attribute in fields(Outcome) if attribute.name != "probed"]
 
 
 def outcome_digest(population: Population, holdout: int, images: str, probe: Probe | None = None) -> str:
-    """Return a SHA-256 of everything that determines an outcome.
+    """Return a SHA-256 of everything but its seed that determines a member's outcome.
 
     Args:
         population: The networks.
@@ -72,69 +89,96 @@ def outcome_digest(population: Population, holdout: int, images: str, probe: Pro
     return hashlib.sha256(json.dumps(determinants).encode()).hexdigest()
 
 
-def train_population(
-    population: Population,
-    split: Split,
-    probe: Probe | None = None,
-    checkpoint: Checkpoint | None = None,
-    advance: Callable[[int], object] | None = None,
-) -> Outcome:
-    """Train a population, and test it.
+@dataclass(frozen=True)
+class OutcomeJob(Job[Outcome]):
+    """The training and test of one part of a population.
 
-    Args:
-        population: The networks to train.
-        split: The images, whose device computes everything.
+    Attributes:
         probe: The study's probe, if any.
-        checkpoint: Where to save the state while training, and to continue from, as in `fit`.
-        advance: Called with the number of epochs completed, as in `fit`.
     """
-    batch_size = population.train.validation_batch_size
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
-        return score(predict(network, split.validation.images, batch_size), split.validation.labels)
+    probe: Probe | None = None
 
-    probing = probe.probing(population, split) if probe else None
-    with torch.enable_grad():
-        trained = fit(population, split.train, measure, probing=probing, checkpoint=checkpoint, advance=advance)
-    loss = trained.loss.double().numpy()
-    tested = _test(population, trained.weights, split.test)
-    diverged = ~np.isfinite(loss)
-    return Outcome(
-        train_loss=loss.reshape(len(loss), population.train.epochs, -1).mean(axis=2),
-        validation_loss=trained.measured["loss"].double().numpy(),
-        validation_accuracy=trained.measured["accuracy"].numpy(),
-        test_loss=tested["loss"].double().numpy(),
-        test_accuracy=tested["accuracy"].numpy(),
-        diverged_at=np.where(diverged.any(axis=1), diverged.argmax(axis=1) + 1, 0).astype(float),
-        probed={name: tensor.double().numpy() for name, tensor in trained.probed.items()},
-    )
+    def run(self, split: Split, on_epoch: OnEpoch | None = None) -> Outcome:
+        """Train and test the networks on the device of the images."""
+        batch_size = self.part.train.validation_batch_size
+
+        def measure(network: Perceptron) -> dict[str, Tensor]:
+            return score(predict(network, split.validation.images, batch_size), split.validation.labels)
+
+        probing = self.probe.probing(self.part, split) if self.probe else None
+        checkpoint = self.open_checkpoint()
+        with torch.enable_grad():
+            trained = fit(self.part, split.train, measure, probing=probing, checkpoint=checkpoint, on_epoch=on_epoch)
+        loss = trained.loss.double().numpy()
+        tested = _test(self.part, trained.weights, split.test)
+        diverged = ~np.isfinite(loss)
+        return Outcome(
+            train_loss=loss.reshape(len(loss), self.part.train.epochs, -1).mean(axis=2),
+            validation_loss=trained.measured["loss"].double().numpy(),
+            validation_accuracy=trained.measured["accuracy"].numpy(),
+            test_loss=tested["loss"].double().numpy(),
+            test_accuracy=tested["accuracy"].numpy(),
+            diverged_at=np.where(diverged.any(axis=1), diverged.argmax(axis=1) + 1, 0).astype(float),
+            probed={name: tensor.double().numpy() for name, tensor in trained.probed.items()},
+        )
 
 
 @torch.no_grad()
-def _test(population: Population, weights: Mapping[str, Tensor], test: Examples) -> dict[str, Tensor]:
-    """Score the trained members on the test images, in the same parts in which they were trained."""
-    device = test.images.device
-    sizes = [len(part.seeds) for part in population.parts(device_memory(device))]
-    by_part = {name: torch.split(tensor, sizes) for name, tensor in weights.items()}
-    scores = []
-    for number in range(len(sizes)):
-        part = {name: tensors[number].numpy() for name, tensors in by_part.items()}
-        network = restore(population.model, population.variant == "batchnorm", part).to(device)
-        scores.append(score(predict(network, test.images, population.train.validation_batch_size), test.labels))
-    return {name: torch.cat([part_scores[name] for part_scores in scores]).cpu() for name in scores[0]}
+def _test(part: Population, weights: Mapping[str, Tensor], test: Examples) -> dict[str, Tensor]:
+    """Score the trained members on the test images."""
+    arrays = {name: tensor.numpy() for name, tensor in weights.items()}
+    network = restore(part.model, part.variant == "batchnorm", arrays).to(test.images.device)
+    scores = score(predict(network, test.images, part.train.validation_batch_size), test.labels)
+    return {name: values.cpu() for name, values in scores.items()}
 
 
-def save_outcome(path: Path, outcome: Outcome) -> None:
-    """Write an outcome."""
+def outcome_file(folder: Path, seeds: Sequence[int]) -> Path:
+    """Return the file for the outcome of a part with these seeds."""
+    digest = hashlib.sha256(json.dumps(list(seeds)).encode()).hexdigest()[:8]
+    return folder / f"{seeds[0]}-{seeds[-1]}-{digest}.safetensors"
+
+
+def save_outcome(folder: Path, seeds: Sequence[int], outcome: Outcome) -> None:
+    """Write the outcome of a part into the folder of its population."""
     arrays = {name: getattr(outcome, name) for name in OUTCOME_ARRAYS}
     arrays |= {f"{PROBED}{name}": array for name, array in outcome.probed.items()}
-    write_atomic(path, safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    arrays[SEEDS] = np.array(seeds)
+    content = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    write_atomic(outcome_file(folder, seeds), content)
 
 
-def load_outcome(path: Path) -> Outcome | None:
-    """Read an outcome; return None if the file is missing or damaged."""
+def stored_seeds(folder: Path) -> set[int]:
+    """Return the seeds whose outcomes the files of a population hold."""
+    return {seed for seeds, _ in _files(folder) for seed in seeds}
+
+
+def load_outcome(folder: Path, seeds: Sequence[int]) -> Outcome | None:
+    """Read the outcome of members with these seeds; return None if one is missing or its file is damaged."""
+    members: dict[int, Outcome] = {}
+    for stored, path in _files(folder):
+        wanted = (set(seeds) - members.keys()) & set(stored)
+        if wanted and (outcome := _load(path)):
+            members |= {seed: outcome.member(stored.index(seed)) for seed in wanted}
+    return Outcome.join([members[seed] for seed in seeds]) if members.keys() >= set(seeds) else None
+
+
+def _files(folder: Path) -> Iterator[tuple[list[int], Path]]:
+    """List the files of a population with their seeds, without those that are damaged."""
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                seeds = file.get_tensor(SEEDS).tolist()
+                if set(file.keys()) >= {*OUTCOME_ARRAYS}:
+                    yield seeds, path
+        except (OSError, safetensors.SafetensorError):
+            continue
+
+
+def _load(path: Path) -> Outcome | None:
     try:
         arrays = safetensors.numpy.load_file(path)
+        del arrays[SEEDS]
         probed = {name.removeprefix(PROBED): arrays.pop(name) for name in list(arrays) if name.startswith(PROBED)}
         return Outcome(**arrays, probed=probed)
     except (OSError, TypeError, safetensors.SafetensorError):

@@ -1,6 +1,7 @@
 """The plan of a sweep: a population of each variant for each point of the grid, with the file of its outcome."""
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -13,9 +14,8 @@ from pipeline.files import to_json, write_atomic
 from pipeline.network.device import configure_device, device_memory
 from pipeline.params import VARIANTS, Model, Params, Variant
 from pipeline.sweeps.grid import Point, digest_points
-from pipeline.sweeps.outcome import Outcome, load_outcome, outcome_digest
+from pipeline.sweeps.outcome import Outcome, load_outcome, outcome_digest, stored_seeds
 from pipeline.sweeps.probe import Probe
-from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.loop import fit
 from pipeline.training.population import Population
 
@@ -28,31 +28,35 @@ class Task:
 
     Attributes:
         point: Its point of the grid.
-        variant: Its variant.
-        population: The networks to train.
+        population: The networks.
         probe: The study's probe, if any.
-        digest: The digest of everything that determines its outcome.
-        file: The file of its outcome.
+        folder: Where the outcomes of its members are stored.
     """
 
     point: Point
-    variant: Variant
     population: Population
     probe: Probe | None
-    digest: str
-    file: Path
+    folder: Path
+
+    @property
+    def variant(self) -> Variant:
+        """The variant of its networks."""
+        return self.population.variant
+
+    @property
+    def digest(self) -> str:
+        """A SHA-256 of everything that determines its outcome."""
+        return hashlib.sha256(json.dumps([self.folder.name, self.population.seeds]).encode()).hexdigest()
 
     def load_outcome(self) -> Outcome | None:
-        """Return the outcome that an earlier sweep has stored, if any."""
-        return load_outcome(self.file)
+        """Return the outcome of all its members, if earlier sweeps have stored them."""
+        return load_outcome(self.folder, self.population.seeds)
 
-    def epochs(self) -> int:
-        """Return the number of epochs that its training takes, summed over its members."""
-        return len(self.population.seeds) * self.population.train.epochs
-
-    def checkpoint(self) -> Checkpoint:
-        """Return the checkpoint of its training."""
-        return Checkpoint(self.file.with_suffix(".checkpoint"))
+    def rest(self) -> Population | None:
+        """Return the networks without a stored outcome, if there are any."""
+        stored = stored_seeds(self.folder)
+        seeds = tuple(seed for seed in self.population.seeds if seed not in stored)
+        return replace(self.population, seeds=seeds) if seeds else None
 
 
 def claim_name(folder: Path, points: Sequence[Point]) -> None:
@@ -69,7 +73,7 @@ def claim_name(folder: Path, points: Sequence[Point]) -> None:
 
 
 def load_split(params: Params, points: Sequence[Point], images: ImageFiles, device: str | None = None) -> Split:
-    """Move the images to a device, and check that every point can be trained on them.
+    """Put the images onto a device, and check that every point can be trained on them.
 
     Args:
         params: The parameters that all points share.
@@ -80,7 +84,8 @@ def load_split(params: Params, points: Sequence[Point], images: ImageFiles, devi
     Raises:
         UserError: A point cannot be trained on these images, or the device is not available.
     """
-    examples = split(images, params.data.holdout, configure_device(device or params.train.device, params.train.threads))
+    settings = params.train.model_copy(update={"device": device or params.train.device})
+    examples = split(images, params.data.holdout, configure_device(settings))
     for point in points:
         check_batches(examples, point.params.train.batch_size)
     return examples
@@ -101,25 +106,25 @@ def plan(points: Sequence[Point], images: ImageFiles, folder: Path, probe: Probe
             train = point.params.train
             population = Population(variant, _model(point.params, variant), train, train.seeds)
             digest = outcome_digest(population, point.params.data.holdout, images.digest, probe)
-            tasks.append(Task(point, variant, population, probe, digest, folder / f"{digest}.safetensors"))
+            tasks.append(Task(point, population, probe, folder / digest))
     return tasks
 
 
-def estimate(tasks: Sequence[Task], examples: Split) -> float:
-    """Estimate the seconds that the tasks take one after another, from a short training of each kind."""
+def estimate(populations: Sequence[Population], examples: Split, workers: int) -> float:
+    """Estimate the seconds that the training of populations takes, from a short training of each kind."""
     seconds: dict[tuple[object, ...], float] = {}
     total = 0.0
-    for task in tasks:
-        train = task.population.train
-        kind = (task.variant, task.population.model, train.batch_size, train.optimizer)
+    for population in populations:
+        train = population.train
+        kind = (population.variant, population.model, train.batch_size, train.optimizer)
         if kind not in seconds:
             sample = Examples(examples.train.images[:SAMPLE], examples.train.labels[:SAMPLE])
-            part = next(task.population.parts(device_memory(examples.train.images.device)))
+            part = population.parts(memory=device_memory(examples.train.images.device))[0]
             start = time.perf_counter()
             fit(replace(part, train=train.model_copy(update={"epochs": 1})), sample)
             seconds[kind] = (time.perf_counter() - start) / len(part.seeds) / len(sample)
-        total += seconds[kind] * len(examples.train) * task.epochs()
-    return total
+        total += seconds[kind] * len(examples.train) * population.epochs()
+    return total / workers
 
 
 def _model(params: Params, variant: Variant) -> Model:

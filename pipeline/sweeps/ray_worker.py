@@ -1,4 +1,4 @@
-"""The part of a sweep on Ray that runs on its workers: images as shared arrays, and the training of one population."""
+"""The part of a sweep on Ray that runs on its workers: images as shared arrays, and the run of one job."""
 
 import time
 import warnings
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.device import configure_device
-from pipeline.sweeps.outcome import Outcome, train_population
-from pipeline.sweeps.probe import Probe
-from pipeline.training.population import Population
+from pipeline.params import Train
+from pipeline.training.job import Job, Result
+from pipeline.training.loop import Epoch
 
 if TYPE_CHECKING:
     from ray.actor import ActorProxy
@@ -25,37 +25,28 @@ Arrays = Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]  # images and l
 INTERVAL = 2.0  # seconds between two reports of a worker's progress
 
 
-def train_on_worker(
-    population: Population,
-    probe: Probe | None,
-    arrays: Arrays,
-    device: str,
-    threads: int,
-    progress: "ActorProxy[Progress]",
-    digest: str,
-) -> Outcome:
-    """Train a population on a worker.
+def run_on_worker(
+    job: Job[Result], arrays: Arrays, settings: Train, progress: "ActorProxy[Progress]", number: int
+) -> Result:
+    """Run a job on a worker.
 
     Args:
-        population: The networks to train.
-        probe: The study's probe, if any.
+        job: The job.
         arrays: The images, as `split_to_arrays` returns them.
-        device: `cpu` or `cuda`.
-        threads: The number of threads.
+        settings: The section `train` of the parameters, with the device of the worker.
         progress: The actor that collects the completed epochs.
-        digest: The digest of the task.
+        number: The number of the job.
     """
-    split = arrays_to_split(arrays, configure_device(device, threads))
-    completed, reported = 0, time.monotonic()
+    split = arrays_to_split(arrays, configure_device(settings))
+    reported = time.monotonic()
 
-    def advance(epochs: int) -> None:
-        nonlocal completed, reported
-        completed += epochs
+    def report(epoch: Epoch) -> None:
+        nonlocal reported
         if time.monotonic() - reported >= INTERVAL:
-            progress.update.remote(digest, completed)  # not awaited: Ray lends the cores of a waiting worker to others
+            progress.update.remote(number, epoch)  # not awaited: Ray lends the cores of a waiting worker to others
             reported = time.monotonic()
 
-    return train_population(population, split, probe, advance=advance)
+    return job.run(split, report)
 
 
 def split_to_arrays(split: Split) -> Arrays:

@@ -1,59 +1,64 @@
-"""The training of a sweep: populations without a stored outcome are trained, and outcomes stored as they arrive."""
+"""The training of a sweep: members without a stored outcome are trained, and outcomes stored as they arrive."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
-from tqdm import tqdm
-
-from pipeline.data.dataset import Split
-from pipeline.sweeps.outcome import Outcome, save_outcome, train_population
+from pipeline.errors import UserError
+from pipeline.sweeps.outcome import Outcome, OutcomeJob, outcome_file, save_outcome
 from pipeline.sweeps.plan import Task
-
-Advance = Callable[[int], object]  # called with the number of epochs, summed over members, since the last call
-
-
-class Trainer(Protocol):
-    """A function that trains tasks, in this process or elsewhere."""
-
-    def __call__(
-        self, tasks: Sequence[Task], split: Split, advance: Advance | None = None
-    ) -> Iterator[tuple[Task, Outcome]]:
-        """Train the tasks, and yield each with its outcome, in any order."""
+from pipeline.training.job import Workers
+from pipeline.training.progress import Progress
 
 
-def train_locally(
-    tasks: Sequence[Task], split: Split, advance: Advance | None = None
-) -> Iterator[tuple[Task, Outcome]]:
-    """Train the tasks one after another in this process, and yield each with its outcome."""
-    for task in tasks:
-        yield task, train_population(task.population, split, task.probe, task.checkpoint(), advance)
-
-
-def train_tasks(tasks: Sequence[Task], split: Split, train: Trainer = train_locally) -> Iterator[tuple[Task, Outcome]]:
-    """Train the tasks that have no stored outcome, and store theirs; equal populations are trained once.
+def train_tasks(tasks: Sequence[Task], workers: Workers) -> Iterator[tuple[Task, Outcome]]:
+    """Train the members that have no stored outcome, and store theirs; equal populations are trained once.
 
     Args:
         tasks: The plan of the sweep.
-        split: The images.
-        train: The function that trains.
+        workers: What trains.
 
     Yields:
-        Each task with its outcome, those with a stored outcome first.
+        Each task with the outcome of all its members, those whose outcomes are stored first.
     """
     equal: dict[str, list[Task]] = {}
     for task in tasks:
         equal.setdefault(task.digest, []).append(task)
-    stored = {digest: outcome for digest, (first, *_) in equal.items() if (outcome := first.load_outcome())}
-    missing = [first for digest, (first, *_) in equal.items() if digest not in stored]
-    if stored:
-        print(f"resuming: {len(stored)} of {len(equal)} populations were trained before")
-    for digest, outcome in stored.items():
-        for task in equal[digest]:
-            yield task, outcome
-    before, after = (sum(equal[digest][0].epochs() for digest in digests) for digests in (stored, equal))
-    with tqdm(total=after, initial=before, desc="sweep", unit="epoch", disable=None) as bar:
-        for task, outcome in train(missing, split, bar.update):
-            save_outcome(task.file, outcome)
-            task.checkpoint().remove()
-            for twin in equal[task.digest]:
-                yield twin, outcome
+    missing: list[Task] = []
+    for first, *twins in equal.values():
+        if outcome := first.load_outcome():
+            for task in (first, *twins):
+                yield task, outcome
+        else:
+            missing.append(first)
+    if len(missing) < len(equal):
+        print(f"resuming: {len(equal) - len(missing)} of {len(equal)} populations were trained before")
+    for task in _train(missing, workers, sum(first.population.epochs() for first, *_ in equal.values())):
+        outcome = task.load_outcome()
+        if not outcome:
+            raise UserError(f"{task.folder}: outcomes that were just stored are missing; run the same command again")
+        for twin in equal[task.digest]:
+            yield twin, outcome
+
+
+def _train(tasks: Sequence[Task], workers: Workers, epochs: int) -> Iterator[Task]:
+    """Train what the tasks lack in parts, all in one queue, and yield each task when all of its parts are stored."""
+    jobs: list[OutcomeJob] = []
+    owners: list[Task] = []
+    for task in tasks:
+        rest = task.rest() or task.population
+        for part in rest.parts(-(-workers.count // len(tasks)), workers.memory):
+            file = outcome_file(task.folder, part.seeds)
+            jobs.append(OutcomeJob(part, file.with_suffix(".checkpoint"), task.probe))
+            owners.append(task)
+    parts_left = Counter(task.digest for task in owners)
+    before = epochs - sum(job.part.epochs() for job in jobs)
+    with Progress(jobs, "sweep", before) as progress:
+        for number, outcome in workers.run(jobs, progress):
+            progress.finish(number)
+            job, task = jobs[number], owners[number]
+            save_outcome(task.folder, job.part.seeds, outcome)
+            if job.checkpoint:
+                job.checkpoint.unlink(missing_ok=True)
+            parts_left[task.digest] -= 1
+            if not parts_left[task.digest]:
+                yield task

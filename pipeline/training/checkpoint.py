@@ -1,9 +1,9 @@
-"""The state of an unfinished training in a file, so that a killed training continues where it stopped."""
+"""The state of a training in a file, so that a killed training continues where it stopped."""
 
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
@@ -13,11 +13,11 @@ from torch import Tensor
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
 
-SECONDS = 10.0  # between two writes, so that short trainings write nothing
+SECONDS = 10.0  # between two writes while a part is trained
 
 
 class Checkpoint:
-    """The file of one training, written at most once in `SECONDS`.
+    """The file of one part's training.
 
     Attributes:
         path: The file, which need not exist.
@@ -28,39 +28,26 @@ class Checkpoint:
         self.path = path
         self.written = time.monotonic()
 
-    def load(self) -> list[dict[str, Tensor]]:
-        """Return the last saved states of the parts, finished ones first; none if the file is missing or damaged."""
-        parts: dict[int, dict[str, Tensor]] = {}
+    def load(self) -> dict[str, Tensor] | None:
+        """Return the last saved state; None if the file is missing or damaged."""
         try:
-            for key, tensor in safetensors.torch.load_file(self.path).items():
-                number, _, name = key.partition("/")
-                parts.setdefault(int(number), {})[name] = tensor
+            state: dict[str, Tensor] = safetensors.torch.load_file(self.path)
         except (OSError, safetensors.SafetensorError):
-            return []
-        return [parts[number] for number in sorted(parts)]
+            return None
+        return state
 
     def is_due(self) -> bool:
         """Return whether the last write is at least `SECONDS` ago."""
         return time.monotonic() - self.written >= SECONDS
 
-    def save(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        """Replace the saved states by those of `parts`: the finished ones, then the one in training.
-
-        Where they cannot be written, say so once, and train on without.
-        """
-        tensors = {
-            f"{number}/{name}": tensor.contiguous()
-            for number, part in enumerate(parts)
-            for name, tensor in part.items()
-        }
+    def save(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the saved state. Where it cannot be written, say so once, and train on without."""
         try:
-            write_atomic(self.path, safetensors.torch.save(tensors))
+            write_atomic(
+                self.path, safetensors.torch.save({name: tensor.contiguous() for name, tensor in state.items()})
+            )
         except UserError as error:
             print(f"{error}; a training that is killed will start over", file=sys.stderr)
             self.written = math.inf
         else:
             self.written = time.monotonic()
-
-    def remove(self) -> None:
-        """Delete the file, if any, once the results of the training are stored."""
-        self.path.unlink(missing_ok=True)

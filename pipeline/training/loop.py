@@ -1,13 +1,12 @@
-"""The one training loop: part by part, epoch by epoch, with checkpoints."""
+"""The one training loop: epoch by epoch, with checkpoints and reports."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pipeline.data.dataset import Examples
-from pipeline.network.device import device_memory
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.measure import Measure, Probing
 from pipeline.training.part import PartTraining, section_of
@@ -30,6 +29,37 @@ class Trained:
     measured: dict[str, Tensor]
     probed: dict[str, Tensor]
 
+    @classmethod
+    def join(cls, parts: Sequence["Trained"]) -> "Trained":
+        """Return the results of all members of some parts, in this order."""
+        first = parts[0]
+        return cls(
+            weights={name: torch.cat([part.weights[name] for part in parts]) for name in first.weights},
+            loss=torch.cat([part.loss for part in parts]),
+            measured={name: torch.cat([part.measured[name] for part in parts]) for name in first.measured},
+            probed={name: torch.cat([part.probed[name] for part in parts]) for name in first.probed},
+        )
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What can be shown of a training when an epoch is completed.
+
+    Attributes:
+        seeds: The members.
+        number: The number of completed epochs.
+        train_loss: Each member's mean over the epoch, in nats.
+        measured: The measurements after the epoch that are one number for each member, such as `accuracy`.
+    """
+
+    seeds: tuple[int, ...]
+    number: int
+    train_loss: tuple[float, ...]
+    measured: dict[str, tuple[float, ...]]
+
+
+OnEpoch = Callable[[Epoch], object]
+
 
 def fit(
     population: Population,
@@ -38,40 +68,47 @@ def fit(
     *,
     probing: Probing | None = None,
     checkpoint: Checkpoint | None = None,
-    advance: Callable[[int], object] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Trained:
-    """Train every member of a population.
+    """Train the members of a population, all at once.
 
     Args:
-        population: The networks to train.
+        population: The networks to train, few enough for the memory.
         examples: The training images, whose device computes everything.
         measure: Called before the first epoch and after each, with the network in evaluation mode, without gradients.
         probing: A measurement to take within epochs.
-        checkpoint: Where to save the state now and then. If it holds a state, training continues from there, with the
-            same results as an uninterrupted training.
-        advance: Called after every epoch of a part with its number of members, and once for the epochs that a
-            checkpoint restores.
+        checkpoint: Where to save the state now and then, and at the end. If it holds a state, training continues from
+            there, with the same results as an uninterrupted training.
+        on_epoch: Called after every epoch, and for the last one that a checkpoint restores.
     """
-    saved = checkpoint.load() if checkpoint else []
-    parts: list[Mapping[str, Tensor]] = []
-    for number, part in enumerate(population.parts(device_memory(examples.images.device))):
-        training = PartTraining(part, examples, measure, probing)
-        if number < len(saved):
-            training.restore(saved[number])
-            if advance:
-                advance(training.epoch * len(part.seeds))
-        while training.epoch < part.train.epochs:
-            training.run_epoch()
-            if checkpoint and checkpoint.is_due():
-                checkpoint.save([*parts, training.state()])
-            if advance:
-                advance(len(part.seeds))
-        parts.append(training.state())
-    by_member = [name for name in parts[0] if not name.startswith(("optimizer.", "epoch"))]
-    joined = {name: torch.cat([part[name] for part in parts]) for name in by_member}
+    training = PartTraining(population, examples, measure, probing)
+    saved = checkpoint.load() if checkpoint else None
+    if saved:
+        training.restore(saved)
+        if on_epoch:
+            on_epoch(_report(training))
+    while training.epoch < population.train.epochs:
+        training.run_epoch()
+        finished = training.epoch == population.train.epochs
+        if checkpoint and (finished or checkpoint.is_due()):
+            checkpoint.save(training.state())
+        if on_epoch:
+            on_epoch(_report(training))
+    state = training.state()
     return Trained(
-        weights=section_of(joined, "weights"),
-        loss=joined["loss"],
-        measured=section_of(joined, "measured"),
-        probed=section_of(joined, "probed"),
+        weights=section_of(state, "weights"),
+        loss=state["loss"],
+        measured=section_of(state, "measured"),
+        probed=section_of(state, "probed"),
+    )
+
+
+def _report(training: PartTraining) -> Epoch:
+    iterations = -(-len(training.examples) // training.population.train.batch_size)
+    latest = section_of({name: values[-1] for name, values in training.histories.items()}, "measured")
+    return Epoch(
+        training.population.seeds,
+        training.epoch,
+        tuple(training.losses[-1][:, -iterations:].mean(1).tolist()),
+        {name: tuple(values.tolist()) for name, values in latest.items() if values.dim() == 1},
     )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import Examples, batch_order
 from pipeline.network.metrics import member_losses
+from pipeline.training.joined_weights import JoinedWeights
 from pipeline.training.measure import Measure, Probing
 from pipeline.training.optimizers import OPTIMIZERS
 from pipeline.training.population import Population
@@ -41,8 +42,9 @@ class PartTraining:
         self.population = population
         self.examples = examples
         self.network = population.network().to(examples.images.device)
-        self.weights: list[Tensor] = list(self.network.parameters())
-        self.optimizer = OPTIMIZERS[population.train.optimizer](self.weights, population.train)
+        self.weights = list(self.network.parameters())
+        self.joined = JoinedWeights(self.weights)
+        self.optimizer = OPTIMIZERS[population.train.optimizer](self.joined.tensors, population.train)
         self.epoch = 0
         self.losses: list[Tensor] = []
         self.histories: dict[str, list[Tensor]] = {}
@@ -57,7 +59,7 @@ class PartTraining:
         before = sum(epoch.shape[1] for epoch in self.losses)
         for images, labels in _batches(self.population, self.examples, self.epoch):
             loss = member_losses(self.network(images), labels)
-            self.optimizer.step(torch.autograd.grad(loss.sum(), self.weights))
+            self.optimizer.step(self.joined.join(torch.autograd.grad(loss.sum(), self.weights)))
             losses.append(loss.detach())
             if self._probing and (before + len(losses)) % self._probing.every == 0:
                 self._measure("probed")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +14,8 @@ PACKAGES = ("data", "network", "training")  # their code determines the results 
 
 # On the CPU, a part's members times the images per batch. Above this number the batches no longer fit into the caches,
 # and members are faster one after another; below it, one matrix product for all members is faster (`make bench`).
-ROWS_AT_ONCE = 4000
-MEMBERS_AT_ONCE = 16  # bounds memory if batches are small
+ROWS_AT_ONCE = 2000
+MEMBERS_AT_ONCE = 16
 
 # On CUDA only memory limits the size of a part.
 SHARE_OF_MEMORY = 0.5  # of the device's memory that a part may take
@@ -36,22 +35,28 @@ class Population:
         """Build the untrained members, on the CPU."""
         return Perceptron(self.model, self.variant == "batchnorm", self.seeds)
 
-    def parts(self, memory: int | None = None) -> Iterator["Population"]:
-        """Split the population into parts that are small enough to be trained at once.
+    def epochs(self) -> int:
+        """Return the number of epochs that training takes, summed over the members."""
+        return len(self.seeds) * self.train.epochs
+
+    def parts(self, workers: int = 1, memory: int | None = None) -> list["Population"]:
+        """Split the population into parts to be trained at once, of nearly equal sizes.
 
         Args:
+            workers: How many parts there should be at least, so that no worker is idle.
             memory: The bytes of the CUDA device's memory, or None for the CPU.
 
-        Yields:
+        Returns:
             Populations of at least one seed, in order.
         """
         if memory is None:
-            size = min(MEMBERS_AT_ONCE, ROWS_AT_ONCE // self.train.batch_size)
+            most = min(MEMBERS_AT_ONCE, ROWS_AT_ONCE // self.train.batch_size)
         else:
-            size = int(SHARE_OF_MEMORY * memory) // self.bytes_per_member()
-        size = max(1, size)
-        for start in range(0, len(self.seeds), size):
-            yield replace(self, seeds=self.seeds[start : start + size])
+            most = int(SHARE_OF_MEMORY * memory) // self.bytes_per_member()
+        seeds = len(self.seeds)
+        count = min(seeds, max(workers, -(-seeds // max(1, most))))
+        ends = [seeds * number // count for number in range(count + 1)]
+        return [replace(self, seeds=self.seeds[start:end]) for start, end in pairwise(ends)]
 
     def bytes_per_member(self) -> int:
         """Return an upper bound of the memory that a member takes while it is trained and measured."""
@@ -62,22 +67,21 @@ class Population:
         return 4 * (4 * weights + values)  # float32; weights, their gradients and Adam's two moments
 
     def digest(self, holdout: int, images: str) -> str:
-        """Return a SHA-256 of everything that determines the results of the training.
+        """Return a SHA-256 of everything but its seed that determines the results of a member.
 
         Args:
             holdout: How many training images are held out.
             images: The digest of the image files.
 
         Returns:
-            The hexadecimal digest of the settings, the seeds, the images and the code that trains.
+            The hexadecimal digest of the settings, the images and the code that trains.
         """
         package = Path(__file__).parents[1]
         code = sorted(path for name in PACKAGES for path in (package / name).glob("*.py"))
         determinants = [
             self.variant,
             self.model.model_dump(mode="json"),
-            self.train.model_dump(mode="json"),
-            self.seeds,
+            self.train.model_dump(mode="json", exclude={"seeds"}),
             holdout,
             images,
             [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],

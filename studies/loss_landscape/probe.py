@@ -6,6 +6,7 @@ loss is that of training, normalised by the batch's own statistics, but without 
 statistics are restored bit for bit.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -75,4 +76,5 @@ def _loss_and_gradient(
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm [members] of all tensors [members, ...] together."""
-    return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
+    squares = [tensor.flatten(1).square().sum(1) for tensor in tensors]
+    return functools.reduce(torch.add, squares).sqrt()  # in this order, however many members there are

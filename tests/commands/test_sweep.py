@@ -20,12 +20,10 @@ from mlflow.entities import Run
 from mlflow.protos import databricks_pb2
 
 from pipeline.cli import main
-from pipeline.data.dataset import Split
 from pipeline.params import VARIANTS
 from pipeline.sweeps.grid import list_points, parse_grid, sweep_name
-from pipeline.sweeps.outcome import Outcome, train_population
+from pipeline.sweeps.outcome import Outcome, OutcomeJob
 from pipeline.training.part import PartTraining
-from pipeline.training.population import Population
 from tests.samples import enter
 from tests.sweeping import done, make, points, runs, sweep
 from tools import sandbox
@@ -64,11 +62,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The variants of the populations trained during the test."""
     seen: list[str] = []
 
-    def counted(population: Population, split: Split, *rest: Any) -> Outcome:
-        seen.append(population.variant)
-        return train_population(population, split, *rest)
+    run = OutcomeJob.run
 
-    monkeypatch.setattr("pipeline.sweeps.run.train_population", counted)
+    def counted(job: OutcomeJob, *rest: Any) -> Outcome:
+        seen.append(job.part.variant)
+        return run(job, *rest)
+
+    monkeypatch.setattr(OutcomeJob, "run", counted)
     return seen
 
 
@@ -197,7 +197,7 @@ def history(folder: Path, run: Run, metric: str) -> list[tuple[int, float]]:
 
 
 def outcomes(folder: Path) -> set[Path]:
-    return set((folder / "sweeps" / ".outcomes").glob("*.safetensors"))
+    return set((folder / "sweeps" / ".outcomes").glob("*/*.safetensors"))
 
 
 def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, trained: list[str]) -> None:
@@ -313,14 +313,15 @@ def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], mo
     command = ("--grid", "epochs=1,2", "--name", "stopped", "--lr", "0.3")
     before = outcomes(project)
 
-    def stop(population: Population, split: Split, *rest: Any) -> Outcome:
+    run = OutcomeJob.run
+
+    def stop(job: OutcomeJob, *rest: Any) -> Outcome:
         if len(trained) == 3:
             raise KeyboardInterrupt
-        trained.append(population.variant)
-        return train_population(population, split, *rest)
+        return run(job, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.sweeps.run.train_population", stop)
+        patch.setattr(OutcomeJob, "run", stop)
         result = sweep(*command)
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1].startswith("Interrupted. The same command again resumes")
@@ -355,16 +356,16 @@ def test_a_population_goes_on_from_its_last_epoch(project: Path, monkeypatch: py
         epochs_until(patch, 7)
         assert sweep(*command).exit_code == 130
     left = project / "sweeps" / ".outcomes"
-    assert len(list(left.glob("*.checkpoint"))) == 1
+    assert len(list(left.glob("*/*.checkpoint"))) == 1
     with monkeypatch.context() as patch:
         seen = epochs_until(patch, None)
         done(*command)
     assert seen == [4]
-    resumed = {path.name: path.read_bytes() for path in left.iterdir()}
+    resumed = {str(path): path.read_bytes() for path in left.glob("*/*")}
     assert not any(name.endswith(".checkpoint") for name in resumed)
     shutil.move(left, project / "aside")
     done(*command[:-1], "undisturbed")
-    undisturbed = {path.name: path.read_bytes() for path in left.iterdir()}
+    undisturbed = {str(path): path.read_bytes() for path in left.glob("*/*")}
     assert len(undisturbed) == 2
     assert undisturbed.items() <= resumed.items()
     shutil.rmtree(left)
@@ -376,7 +377,9 @@ def test_a_stage_goes_on_from_its_last_epoch(project: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         epochs_until(patch, 3)
         assert CliRunner().invoke(main, command).exit_code == 130
-    assert [path.suffix for path in (project / "runs").iterdir()] == [".checkpoint"]
+    (left,) = (project / "runs").iterdir()
+    assert left.name.startswith(".batchnorm-")
+    assert len(list(left.iterdir())) == 1
     with monkeypatch.context() as patch:
         seen = epochs_until(patch, None)
         assert CliRunner().invoke(main, command).exit_code == 0

@@ -1,46 +1,45 @@
 """Threads, denormal numbers and the choice of the device."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
 from pipeline.errors import UserError
 from pipeline.network.device import configure_device, device_memory
+from pipeline.params import Params
 
 
 @pytest.fixture
-def _same_threads() -> Iterator[None]:
-    """Undo `configure_device`, which sets the threads and the treatment of denormal numbers for the whole process."""
+def _same_process() -> Iterator[None]:
+    """Undo `configure_device`, whose settings hold for the whole process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("highest")
     torch.set_flush_denormal(False)
 
 
-@pytest.mark.usefixtures("_same_threads")
-def test_threads_are_set_and_denormals_flushed() -> None:
-    assert configure_device("cpu", 1) == torch.device("cpu")
-    assert torch.get_num_threads() == 1
-    configure_device("cpu", "auto")
-    assert torch.get_num_threads() == 1
-    torch.set_num_threads(10)
-    configure_device("cpu", "auto")
-    assert torch.get_num_threads() == 8
+@pytest.mark.usefixtures("_same_process")
+def test_threads_and_precision_are_set_and_denormals_flushed(params: Callable[..., Params]) -> None:
+    settings = params(device="cpu", threads="3", matmul_precision="medium").train
+    assert configure_device(settings) == torch.device("cpu")
+    assert torch.get_num_threads() == 3
+    assert torch.get_float32_matmul_precision() == "medium"
     tiny = torch.tensor([1e-30])
     assert (tiny * 1e-10).item() == 0
 
 
-@pytest.mark.usefixtures("_same_threads")
-def test_auto_takes_cuda_where_there_is_one() -> None:
-    assert configure_device("auto", "auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+@pytest.mark.usefixtures("_same_process")
+def test_auto_takes_cuda_where_there_is_one(params: Callable[..., Params]) -> None:
+    assert configure_device(params(device="auto").train).type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.usefixtures("_same_threads")
-def test_cuda_where_there_is_none_is_told_in_one_line() -> None:
+@pytest.mark.usefixtures("_same_process")
+def test_cuda_where_there_is_none_is_told_in_one_line(params: Callable[..., Params]) -> None:
     with pytest.raises(UserError) as caught:
-        configure_device("cuda", "auto")
+        configure_device(params(device="cuda").train)
     expected = "train.device = 'cuda': PyTorch finds no CUDA device here; use 'auto' or 'cpu'"
     assert str(caught.value) == expected
 

@@ -59,7 +59,7 @@ class ByHand:
         hidden = images
         for layer in range(self.layers + 1):
             self.kept[f"input{layer}"] = hidden
-            hidden = hidden @ self.state[f"linears.{layer}.weight"] + self.state[f"linears.{layer}.bias"]
+            hidden = hidden @ self.state[f"linears.{layer}.weight"].T + self.state[f"linears.{layer}.bias"]
             if layer == self.layers:
                 break
             if self.batchnorm and self.before:
@@ -95,9 +95,9 @@ class ByHand:
                 error = error * SLOPE[self.activation](self.kept[f"active{layer}"])
                 if self.batchnorm and self.before:
                     error = self.back_through_norm(layer, error)
-            self.gradient[f"linears.{layer}.weight"] = self.kept[f"input{layer}"].T @ error
-            self.gradient[f"linears.{layer}.bias"] = error.sum(0, keepdims=True)
-            error = error @ self.state[f"linears.{layer}.weight"].T
+            self.gradient[f"linears.{layer}.weight"] = error.T @ self.kept[f"input{layer}"]
+            self.gradient[f"linears.{layer}.bias"] = error.sum(0)
+            error = error @ self.state[f"linears.{layer}.weight"]
         return self.gradient
 
 
@@ -215,8 +215,8 @@ def test_initial_weights_are_those_of_torch_nn_linear(
             torch.manual_seed(seed)
             linears = [torch.nn.Linear(*pair) for pair in pairwise((784, *model.hidden, 10))]
         for number, linear in enumerate(linears):
-            assert torch.equal(state[f"linears.{number}.weight"][member], linear.weight.T)
-            assert torch.equal(state[f"linears.{number}.bias"][member, 0], linear.bias)
+            assert torch.equal(state[f"linears.{number}.weight"][member], linear.weight)
+            assert torch.equal(state[f"linears.{number}.bias"][member], linear.bias)
 
 
 def test_initial_weights_may_be_normal(params: Callable[..., Params]) -> None:
@@ -354,7 +354,7 @@ def test_what_is_observed_is_what_makes_the_logits(
     for layer in (1, 2, 3):
         last = by_name[f"layer{layer}.{kinds[-1]}"]
         following = by_name[f"layer{layer + 1}.pre_activation"] if layer < 3 else logits
-        recomputed = last @ state[f"linears.{layer}.weight"] + state[f"linears.{layer}.bias"]
+        recomputed = last @ state[f"linears.{layer}.weight"].mT + state[f"linears.{layer}.bias"].unsqueeze(1)
         torch.testing.assert_close(following, recomputed, rtol=1e-12, atol=1e-12)
         source = "normalised" if batchnorm and position == "before_activation" else "pre_activation"
         activation = by_name[f"layer{layer}.activation"]

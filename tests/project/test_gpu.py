@@ -9,9 +9,8 @@ import torch
 
 from pipeline.data.dataset import Examples, Split
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.sweeps.outcome import train_population
 from pipeline.training.loop import Trained, fit
-from tests.samples import population
+from tests.samples import outcome_of, population
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device here")
 
@@ -54,7 +53,7 @@ def test_accuracies_are_distributed_as_on_the_processor(params: Make, examples: 
 
     def accuracies(device: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         split = Split(*(moved(part, device) for part in (train, test, test)))
-        return train_population(population(settings, variant), split).test_accuracy
+        return outcome_of(population(settings, variant), split).test_accuracy
 
     difference = accuracies("cuda") - accuracies("cpu")  # pair by pair: the same seeds
     error = max(difference.std(ddof=1) / len(difference) ** 0.5, 1e-4)
@@ -83,7 +82,7 @@ def test_waits_do_not_grow_with_the_steps(params: Make, examples: Images, varian
 def test_as_many_members_as_fit_take_less_than_their_share_of_memory(params: Make, examples: Images) -> None:
     total = torch.cuda.get_device_properties(0).total_memory
     settings = params(seeds=",".join(map(str, range(300))), epochs="1")
-    part = next(population(settings, "batchnorm").parts(total))
+    part = population(settings, "batchnorm").parts(memory=total)[0]
     torch.cuda.reset_peak_memory_stats()
     fit(part, moved(examples(4000), "cuda"))
     assert torch.cuda.max_memory_allocated() < total / 2

@@ -134,6 +134,15 @@ def test_every_parameter_reaches_a_stage() -> None:
     assert {name for name in known if not {name, name.split(".")[0]} & declared} == set()
 
 
+@pytest.mark.parametrize("folder", [".", *(f"studies/{study}" for study in STUDIES)])
+def test_the_number_of_workers_is_in_no_stage(folder: str) -> None:
+    for stage in read_yaml(f"{folder}/dvc.yaml")["stages"].values():
+        declared = names(stage.get("params", []))
+        assert not {"train", "train.workers"} & declared
+        training = {name for name in PARAMS.flat() if name.startswith("train.")}
+        assert {name for name in declared if name.startswith("train.")} in (set(), training)
+
+
 def test_changing_how_to_evaluate_does_not_retrain() -> None:
     assert not [entry for entry in DVC["train"]["params"] if entry.startswith("evaluate")]
 
@@ -279,7 +288,7 @@ def test_readme_names_commands_and_parameters_that_exist() -> None:
 
 
 def test_readme_documents_every_parameter() -> None:
-    assert [name for name in PARAMS.flat() if f"`{name}`" not in README] == []
+    assert [name for name in (*PARAMS.flat(), "train.workers") if f"`{name}`" not in README] == []
 
 
 def test_readme_shows_figures_that_exist() -> None:

@@ -125,10 +125,10 @@ def test_recomputed_statistics_are_means_over_batches(params: Make, split: Split
     for member in range(2):
         means, variances = [], []
         for batch in (images[:20].numpy(), images[20:40].numpy()):
-            first = logistic(batch @ state["linears.0.weight"][member] + state["linears.0.bias"][member])
+            first = logistic(batch @ state["linears.0.weight"][member].T + state["linears.0.bias"][member])
             normal = (first - first.mean(0)) / np.sqrt(first.var(0) + 1e-5)
             hidden = normal * state["norms.0.scale"][member] + state["norms.0.shift"][member]
-            second = logistic(hidden @ state["linears.1.weight"][member] + state["linears.1.bias"][member])
+            second = logistic(hidden @ state["linears.1.weight"][member].T + state["linears.1.bias"][member])
             means.append((first.mean(0), second.mean(0)))
             variances.append((first.var(0, ddof=1), second.var(0, ddof=1)))
         for layer in range(2):

@@ -22,12 +22,12 @@ from pipeline.sweeps.outcome import (
     load_outcome,
     outcome_digest,
     save_outcome,
-    train_population,
+    stored_seeds,
 )
 from pipeline.training import population as training_population
 from pipeline.training.loop import fit
 from pipeline.training.population import Population
-from tests.samples import ROOT, population, probe_of
+from tests.samples import ROOT, outcome_of, population, probe_of
 
 SETTINGS = {"hidden": "6,5", "seeds": "3,1,8", "epochs": "2", "batch_size": "16", "validation_batch_size": "9"}
 
@@ -49,17 +49,13 @@ def close(one: Outcome, other: Outcome, rtol: float, atol: float) -> None:
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=rtol, atol=atol, err_msg=name)
 
 
-def member(outcome: Outcome, at: int) -> Outcome:
-    return Outcome(**{name: getattr(outcome, name)[at : at + 1] for name in OUTCOME_ARRAYS})
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("position", ["after_activation", "before_activation"])
 def test_an_outcome_is_what_training_and_the_final_weights_give(
     params: Make, split: Split, variant: Variant, position: str
 ) -> None:
     described = population(params(**SETTINGS, batchnorm_position=position), variant)
-    outcome = train_population(described, split)
+    outcome = outcome_of(described, split)
 
     def logits(network: Perceptron) -> dict[str, Tensor]:
         return {"held": network(split.validation.images), "test": network(split.test.images)}
@@ -84,10 +80,10 @@ def test_an_outcome_is_what_training_and_the_final_weights_give(
 
 def test_running_leaves_gradients_as_they_were_and_is_repeatable(params: Make, split: Split) -> None:
     described = population(params(**SETTINGS), "batchnorm")
-    first = train_population(described, split)
+    first = outcome_of(described, split)
     assert torch.is_grad_enabled()
     with torch.no_grad():
-        close(train_population(described, split), first, 0, 0)
+        close(outcome_of(described, split), first, 0, 0)
         assert not torch.is_grad_enabled()
 
 
@@ -95,10 +91,10 @@ def test_running_leaves_gradients_as_they_were_and_is_repeatable(params: Make, s
 @pytest.mark.parametrize("batch_size", ["16", "50"])
 def test_a_member_is_what_it_would_be_alone(params: Make, split: Split, variant: Variant, batch_size: str) -> None:
     described = population(params(**SETTINGS | {"batch_size": batch_size}, lr="0.01"), variant)
-    together = train_population(described, split)
+    together = outcome_of(described, split)
     for at, seed in enumerate(described.seeds):
-        alone = train_population(replace(described, seeds=(seed,)), split)
-        close(member(together, at), alone, rtol=1e-4, atol=1e-5)
+        alone = outcome_of(replace(described, seeds=(seed,)), split)
+        close(together.member(at), alone, 0, 0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -122,7 +118,7 @@ def test_a_member_that_diverges_is_marked_and_leaves_the_others_alone(
     params: Make, split: Split, monkeypatch: pytest.MonkeyPatch, variant: Variant, iteration: int
 ) -> None:
     described = population(params(**SETTINGS), variant)
-    healthy = train_population(described, split)
+    healthy = outcome_of(described, split)
     network = Population.network
 
     def spoilt(self: Population) -> Perceptron:
@@ -138,12 +134,12 @@ def test_a_member_that_diverges_is_marked_and_leaves_the_others_alone(
         return made
 
     monkeypatch.setattr(Population, "network", spoilt)
-    trained = train_population(described, split)
+    trained = outcome_of(described, split)
     np.testing.assert_array_equal(trained.diverged_at, [0, iteration, 0])
     np.testing.assert_array_equal(np.isnan(trained.train_loss[1]), [iteration <= 4, True])
     assert np.isnan(trained.test_loss[1])
     for at in (0, 2):
-        close(member(trained, at), member(healthy, at), 0, 0)
+        close(trained.member(at), healthy.member(at), 0, 0)
 
 
 def test_a_description_survives_pickling(params: Make) -> None:
@@ -153,30 +149,48 @@ def test_a_description_survives_pickling(params: Make) -> None:
     assert outcome_digest(again, 10, "i") == outcome_digest(described, 10, "i")
 
 
+def same(one: Outcome | None, other: Outcome) -> None:
+    assert one
+    close(one, other, 0, 0)
+
+
 def test_an_outcome_survives_its_file(params: Make, split: Split, tmp_path: Path) -> None:
-    trained = train_population(population(params(**SETTINGS), "plain"), split)
+    trained = outcome_of(population(params(**SETTINGS), "plain"), split)
     spoilt = replace(trained, test_loss=np.array([np.nan, np.inf, 1 / 3]), train_loss=trained.train_loss.T.copy().T)
-    path = tmp_path / "sweeps" / "one.safetensors"
-    save_outcome(path, spoilt)
-    back = load_outcome(path)
-    assert back
-    for name in OUTCOME_ARRAYS:
-        np.testing.assert_array_equal(getattr(back, name), getattr(spoilt, name))
-    assert [file.name for file in path.parent.iterdir()] == ["one.safetensors"]
+    folder = tmp_path / "sweeps" / "one"
+    assert stored_seeds(folder) == set()
+    save_outcome(folder, (3, 1, 8), spoilt)
+    same(load_outcome(folder, (3, 1, 8)), spoilt)
+    assert stored_seeds(folder) == {3, 1, 8}
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_members_are_found_in_whatever_files_hold_them(params: Make, split: Split, tmp_path: Path) -> None:
+    whole = outcome_of(
+        population(params(**SETTINGS | {"seeds": "3,1,8,0"}), "plain"), split, probe_of("loss_landscape", 2)
+    )
+    parts = {(3, 8): (0, 2), (1,): (1,), (8, 0): (2, 3)}
+    for seeds, places in parts.items():
+        save_outcome(tmp_path, seeds, Outcome.join([whole.member(at) for at in places]))
+    for seeds in ((3, 1, 8, 0), (0, 8), (1, 3)):
+        found = load_outcome(tmp_path, seeds)
+        same(found, Outcome.join([whole.member((3, 1, 8, 0).index(seed)) for seed in seeds]))
+    assert load_outcome(tmp_path, (3, 2)) is None
 
 
 def test_a_missing_or_damaged_file_is_no_outcome(params: Make, split: Split, tmp_path: Path) -> None:
-    path = tmp_path / "one.safetensors"
-    assert load_outcome(path) is None
-    save_outcome(path, train_population(population(params(**SETTINGS), "plain"), split))
+    seeds = (3, 1, 8)
+    assert load_outcome(tmp_path, seeds) is None
+    save_outcome(tmp_path, seeds, outcome_of(population(params(**SETTINGS), "plain"), split))
+    (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     for damaged in (b"", whole[:-1], whole[: len(whole) // 2], b"\xff" * 100, whole[:8] + b"x" * (len(whole) - 8)):
         path.write_bytes(damaged)
-        assert load_outcome(path) is None
+        assert (load_outcome(tmp_path, seeds), stored_seeds(tmp_path)) == (None, set())
     path.write_bytes(whole.replace(b"test_loss", b"test_lost"))  # of a version with other fields
-    assert load_outcome(path) is None
+    assert (load_outcome(tmp_path, seeds), stored_seeds(tmp_path)) == (None, set())
     path.write_bytes(whole)
-    assert load_outcome(path) is not None
+    assert load_outcome(tmp_path, seeds) is not None
 
 
 def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -> None:
@@ -186,7 +200,6 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         "hidden": "6,4",
         "activation": "relu",
         "batchnorm_position": "before_activation",
-        "seeds": "3,1,9",
         "epochs": "3",
         "batch_size": "17",
         "optimizer": "sgd",
@@ -195,18 +208,24 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         "initial_deviation": "0.1",
         "binary_input": "true",
         "noise": "true",
+        "threads": "2",
+        "matmul_precision": "medium",
     }
     for name, text in changes.items():
         digests.append(outcome_digest(population(params(**SETTINGS | {name: text}), "plain"), 0, "images"))
     digests += [
-        outcome_digest(population(params(**SETTINGS | {"seeds": "1,3,8"}), "plain"), 0, "images"),
-        outcome_digest(replace(base, seeds=(3, 1)), 0, "images"),
         outcome_digest(replace(base, variant="batchnorm"), 0, "images"),
         outcome_digest(base, 1, "images"),
         outcome_digest(base, 0, "others"),
     ]
-    assert len(set(digests)) == len(digests) == 18
+    assert len(set(digests)) == len(digests) == 17
     assert all(len(digest) == 64 for digest in digests)
+
+
+def test_the_digest_is_not_of_seeds_and_workers(params: Make) -> None:
+    settings = [SETTINGS, SETTINGS | {"seeds": "1,9"}, SETTINGS | {"workers": "3"}]
+    digests = {outcome_digest(population(params(**given), "plain"), 0, "images") for given in settings}
+    assert len(digests) == 1
 
 
 def test_the_digest_is_not_of_how_variants_are_compared(params: Make) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import grpc
@@ -25,20 +24,22 @@ import torch
 from mlflow.entities import Run
 from ray.cluster_utils import Cluster
 
-from pipeline.data.dataset import Examples, Split
+from pipeline.data.dataset import PIXELS, Examples, Split
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, load
 from pipeline.records import sweeps as sweep_records
 from pipeline.sweeps import ray_address, ray_cluster
-from pipeline.sweeps.outcome import OUTCOME_ARRAYS, load_outcome, train_population
+from pipeline.sweeps.outcome import OUTCOME_ARRAYS, OutcomeJob, load_outcome
 from pipeline.sweeps.probe import Probe
-from pipeline.sweeps.ray_worker import arrays_to_split, split_to_arrays, train_on_worker
+from pipeline.sweeps.ray_worker import arrays_to_split, run_on_worker, split_to_arrays
+from pipeline.training.loop import Epoch
 from pipeline.training.population import Population
-from tests.samples import PARAMS, ROOT, enter, probe_of
+from tests.samples import PARAMS, ROOT, enter, outcome_of, probe_of
 from tests.sweeping import done, make, points, sweep
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of Ray, MLflow and SQLAlchemy are their own
 
+NOTHING = Split(*(3 * [Examples(torch.zeros(0, PIXELS), torch.zeros(0, dtype=torch.int64))]))
 LONG = ("--epochs", "150")  # of tiny networks: half a second
 
 
@@ -70,26 +71,27 @@ def test_a_worker_gives_what_this_process_gives_and_reports_now_and_then(
     seconds = iter(range(100))
     monkeypatch.setattr("pipeline.sweeps.ray_worker.time.monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr("ray.get", lambda _: pytest.fail("Ray gives the processor of a worker that waits to another"))
-    reported: list[tuple[str, int]] = []
+    reported: list[tuple[int, int]] = []
 
     class Update:
         @staticmethod
-        def remote(digest: str, epochs: int) -> None:
-            reported.append((digest, epochs))
+        def remote(number: int, epoch: Epoch) -> None:
+            reported.append((number, epoch.number))
 
     class Progress:
         update = Update()
 
     progress: Any = Progress()
-    trained = train_on_worker(population, probe, split_to_arrays(split), "cpu", 1, progress, "it")
-    expected = train_population(population, split, probe)
+    job = OutcomeJob(population, None, probe)
+    trained = run_on_worker(job, split_to_arrays(split), params.train, progress, 7)
+    expected = outcome_of(population, split, probe)
     for name in OUTCOME_ARRAYS:
         np.testing.assert_array_equal(getattr(trained, name), getattr(expected, name), err_msg=name)
     assert trained.probed.keys() == expected.probed.keys()
     for name in trained.probed:
         np.testing.assert_array_equal(trained.probed[name], expected.probed[name], err_msg=name)
-    # A look at the clock is a second here, and a report takes one itself; an epoch of all is 2 of members.
-    assert reported == [("it", 4), ("it", 8), ("it", 12)]
+    # A look at the clock is a second here, and a report takes one itself.
+    assert reported == [(7, 2), (7, 4), (7, 6)]
 
 
 @pytest.mark.parametrize(
@@ -136,14 +138,14 @@ def refusal(address: str) -> str:
     """Why an address is refused, by this project and not by Ray, which takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is asked"))
-        with pytest.raises(UserError) as caught, ray_cluster.connect(address, load(PARAMS).train):
+        with pytest.raises(UserError) as caught, ray_cluster.connect(address, load(PARAMS).train, NOTHING):
             pass
     return str(caught.value)
 
 
 def test_sigterm_while_ray_starts_ends_as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.init", lambda *_, **__: sys.exit(1))  # as Ray's own handler does
-    with pytest.raises(SystemExit) as caught, ray_cluster.connect("local", load(PARAMS).train):
+    with pytest.raises(SystemExit) as caught, ray_cluster.connect("local", load(PARAMS).train, NOTHING):
         pass
     assert caught.value.code == 128 + signal.SIGTERM
 
@@ -214,7 +216,7 @@ def training(processes: Iterable[psutil.Process]) -> bool:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             titles += process.cmdline()[:1]
-    return any(title.startswith("ray::train_on_worker") for title in titles)
+    return any(title.startswith("ray::run_on_worker") for title in titles)
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +277,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list["Bar"]:
         shown.append(Bar(options["total"], options["initial"]))
         return shown[-1]
 
-    monkeypatch.setattr("pipeline.sweeps.run.tqdm", show)
+    monkeypatch.setattr("pipeline.training.progress.tqdm", show)
     return shown
 
 
@@ -284,10 +286,7 @@ class Bar:
         self.total = total
         self.steps = [initial]
 
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+    def close(self) -> None:
         pass
 
     def update(self, epochs: int) -> None:
@@ -295,7 +294,7 @@ class Bar:
 
 
 def kept() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path("sweeps", ".outcomes").glob("*.safetensors")}
+    return {str(path): path.read_bytes() for path in Path("sweeps", ".outcomes").glob("*/*.safetensors")}
 
 
 def logged(project: Path, name: str) -> list[tuple[str, str]]:
@@ -328,7 +327,7 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     shutil.rmtree("sweeps/.outcomes")
     assert done(*command, "--name", "near").startswith("near: 4 points, 8 populations of 2 seeds, 8 still to train\n")
     assert kept() == far_outcomes
-    outcome = load_outcome(Path("sweeps", ".outcomes", next(iter(far_outcomes))))
+    outcome = load_outcome(Path(next(iter(far_outcomes))).parent, (0, 1))
     assert outcome
     assert outcome.probed
     everything = [(lr, variant) for lr in ("0.01", "0.1", "0.2", "1.0") for variant in sorted(VARIANTS)]
@@ -350,7 +349,7 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     command = ("--grid", "lr=0.01,0.1,0.2", *LONG)
     refused = sweep(*command, "--threads", "64", "--ray", nodes.address)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr.startswith(f"Error: --ray {nodes.address}: a population takes 64 CPUs, which no node")
+    assert refused.stderr.startswith(f"Error: --ray {nodes.address}: a training takes 64 CPUs, which no node")
     assert not Path("sweeps").exists()
     after(1, stop)
     assert sweep(*command, "--name", "both").exit_code == 130

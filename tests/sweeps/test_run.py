@@ -14,13 +14,14 @@ from pipeline.data.images import ImageFiles, read
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Params
 from pipeline.sweeps.grid import Point, list_points
-from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, outcome_digest, train_population
+from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, OutcomeJob, outcome_digest
 from pipeline.sweeps.output import pair_up
 from pipeline.sweeps.plan import Task, estimate, load_split, plan
 from pipeline.sweeps.report import Result
 from pipeline.sweeps.run import train_tasks
+from pipeline.training.job import ThisProcess, Workers
 from pipeline.training.population import Population
-from tests.samples import PARAMS
+from tests.samples import PARAMS, outcome_of
 
 SETTINGS = {"seeds": "0,1", "epochs": "1", "device": "cpu", "threads": "1"}
 SPANS = {"train.lr": ["0.01", "0.1"], "model.hidden": ["[4]", "[5, 3]"]}
@@ -56,17 +57,24 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Population]:
     """The populations that are trained from now on."""
     seen: list[Population] = []
 
-    def counted(population: Population, split: Split, *rest: Any) -> Outcome:
-        seen.append(population)
-        return train_population(population, split, *rest)
+    run = OutcomeJob.run
 
-    monkeypatch.setattr("pipeline.sweeps.run.train_population", counted)
+    def counted(self: OutcomeJob, *rest: Any) -> Outcome:
+        seen.append(self.part)
+        return run(self, *rest)
+
+    monkeypatch.setattr(OutcomeJob, "run", counted)
     return seen
 
 
-def swept(tasks: Sequence[Task], split: Split) -> list[Result]:
+@pytest.fixture
+def workers(split: Split) -> Workers:
+    return ThisProcess(split, None)
+
+
+def swept(tasks: Sequence[Task], workers: Workers) -> list[Result]:
     """The results of all points."""
-    return pair_up(tasks, {task.digest: outcome for task, outcome in train_tasks(tasks, split)})
+    return pair_up(tasks, {task.digest: outcome for task, outcome in train_tasks(tasks, workers)})
 
 
 def same(one: Sequence[Result], other: Sequence[Result]) -> None:
@@ -87,8 +95,7 @@ def test_the_plan_is_point_by_point_one_population_of_each_variant(
     for task in tasks:
         at = task.point.params
         assert task.population == Population(task.variant, at.model, at.train, (0, 1))
-        assert task.digest == outcome_digest(task.population, 0, images.digest)
-        assert task.file == tmp_path / "kept" / f"{task.digest}.safetensors"
+        assert task.folder == tmp_path / "kept" / outcome_digest(task.population, 0, images.digest)
     assert len({task.digest for task in tasks}) == 8
     assert not (tmp_path / "kept").exists()
 
@@ -99,29 +106,29 @@ def test_other_images_are_other_tasks(points: list[Point], idx_folder: Callable[
 
 
 def test_a_run_trains_everything_once_and_the_next_one_nothing(
-    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path, trained: list[Population]
+    points: list[Point], images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
-    kept = list(train_tasks(tasks, split))
+    kept = list(train_tasks(tasks, workers))
     assert trained == [task.population for task in tasks]
     assert [task for task, _ in kept] == tasks
     first = pair_up(tasks, {task.digest: outcome for task, outcome in kept})
     assert [outcome for _, outcome in kept] == [result.outcomes[v] for result in first for v in VARIANTS]
     assert [result.point for result in first] == points
-    assert {path.name for path in (tmp_path / "kept").iterdir()} == {f"{task.digest}.safetensors" for task in tasks}
+    assert {*(tmp_path / "kept").iterdir()} == {task.folder for task in tasks}
     trained.clear()
-    again = list(train_tasks(tasks, split))
+    again = list(train_tasks(tasks, workers))
     same(pair_up(tasks, {task.digest: outcome for task, outcome in again}), first)
     assert trained == []
     assert [task for task, _ in again] == tasks
 
 
 def test_a_result_is_what_training_its_population_gives(
-    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path
+    points: list[Point], images: ImageFiles, split: Split, workers: Workers, tmp_path: Path
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
-    trained = swept(tasks, split)
-    alone = train_population(tasks[5].population, split)
+    trained = swept(tasks, workers)
+    alone = outcome_of(tasks[5].population, split)
     np.testing.assert_array_equal(trained[2].outcomes["batchnorm"].validation_loss, alone.validation_loss)
     assert trained[2].point.values == {"train.lr": "0.1", "model.hidden": "[4]"}
 
@@ -130,52 +137,74 @@ def test_a_result_is_what_training_its_population_gives(
 def test_an_interrupted_run_is_completed_by_the_next(
     points: list[Point],
     images: ImageFiles,
-    split: Split,
+    workers: Workers,
     tmp_path: Path,
     trained: list[Population],
     capsys: pytest.CaptureFixture[str],
     stopped_after: int,
 ) -> None:
-    whole = swept(plan(points, images, tmp_path / "whole"), split)
+    whole = swept(plan(points, images, tmp_path / "whole"), workers)
     assert "resuming" not in capsys.readouterr().out
     tasks = plan(points, images, tmp_path / "kept")
     trained.clear()
-    for _ in itertools.islice(train_tasks(tasks, split), stopped_after):
+    for _ in itertools.islice(train_tasks(tasks, workers), stopped_after):
         pass
     assert len(list((tmp_path / "kept").iterdir())) == stopped_after
-    results = swept(tasks, split)
+    results = swept(tasks, workers)
     assert trained == [task.population for task in tasks]
     assert capsys.readouterr().out == f"resuming: {stopped_after} of 8 populations were trained before\n"
     same(results, whole)
 
 
 def test_a_damaged_file_is_trained_again(
-    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path, trained: list[Population]
+    points: list[Point], images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
-    first = swept(tasks, split)
-    tasks[3].file.write_bytes(b"half")
+    first = swept(tasks, workers)
+    (file,) = tasks[3].folder.iterdir()
+    file.write_bytes(b"half")
     trained.clear()
-    same(swept(tasks, split), first)
+    same(swept(tasks, workers), first)
     assert trained == [tasks[3].population]
 
 
 def test_a_grid_that_grew_trains_what_is_new(
-    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path, trained: list[Population]
+    points: list[Point], images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
 ) -> None:
-    swept(plan(points[:1], images, tmp_path / "kept"), split)
+    swept(plan(points[:1], images, tmp_path / "kept"), workers)
     trained.clear()
-    results = swept(plan(points, images, tmp_path / "kept"), split)
+    results = swept(plan(points, images, tmp_path / "kept"), workers)
     assert len(results) == 4
     assert len(trained) == 6
+
+
+def test_further_seeds_are_all_that_is_trained(
+    images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
+) -> None:
+    def tasks(seeds: str) -> list[Task]:
+        spans = {"train.lr": ["0.01", "0.1"]}
+        return plan(list_points(PARAMS, SETTINGS | SMALL | {"seeds": seeds}, spans), images, tmp_path / "kept")
+
+    few, many = tasks("0,1"), tasks("2,0,1,7")
+    assert {task.digest for task in few}.isdisjoint(task.digest for task in many)
+    swept(few, workers)
+    trained.clear()
+    grown = swept(many, workers)
+    assert [population.seeds for population in trained] == 4 * [(2, 7)]
+    again = plan([task.point for task in many[::2]], images, tmp_path / "whole")
+    same(grown, swept(again, workers))
+    trained.clear()
+    swept(few, workers)
+    assert trained == []
 
 
 def test_the_estimate_is_positive_and_of_nothing_nothing(
     points: list[Point], images: ImageFiles, split: Split, tmp_path: Path
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
-    assert estimate([], split) == 0
-    assert 0 < estimate(tasks, split) < 60
+    populations = [task.population for task in tasks]
+    assert estimate([], split, 1) == 0
+    assert 0 < estimate(populations, split, 1) < 60
     assert not (tmp_path / "kept").exists()
 
 
@@ -185,10 +214,10 @@ def test_the_estimate_grows_with_what_is_to_be_done(
     ticks = iter(range(1000))
     monkeypatch.setattr("pipeline.sweeps.plan.time.perf_counter", lambda: float(next(ticks)))
 
-    def seconds(spans: dict[str, list[str]], **overrides: str) -> float:
+    def seconds(spans: dict[str, list[str]], workers: int = 1, **overrides: str) -> float:
         small = {key: text for key, text in SMALL.items() if key not in spans}
         points = list_points(PARAMS, SETTINGS | small | overrides, spans)
-        return estimate(plan(points, images, tmp_path), split)
+        return estimate([task.population for task in plan(points, images, tmp_path)], split, workers)
 
     one = seconds({"lr": ["0.1"]})
     # Every training of a kind takes a second for its 2 seeds on all 20 images; there is one kind of each variant.
@@ -196,6 +225,7 @@ def test_the_estimate_grows_with_what_is_to_be_done(
     assert seconds({"lr": ["0.1", "0.2", "0.3"]}) == pytest.approx(3 * one)
     assert seconds({"lr": ["0.1"]}, epochs="5") == pytest.approx(5 * one)
     assert seconds({"batch_size": ["8", "10"]}) == pytest.approx(2 * one)
+    assert seconds({"lr": ["0.1"]}, workers=4) == pytest.approx(one / 4)
 
 
 def test_images_that_leave_a_batch_of_one_are_refused_before_anything_is_written(

@@ -8,21 +8,13 @@ import torch
 from pipeline.training.checkpoint import Checkpoint
 
 
-@pytest.fixture
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.training.checkpoint.SECONDS", 0)
-
-
-@pytest.mark.usefixtures("_at_once")
-def test_states_come_back_part_by_part(tmp_path: Path) -> None:
-    parts = [{"loss": torch.rand(2, at + 1), "epoch": torch.tensor(at)} for at in range(12)]
-    parts[1]["loss"] = torch.tensor([[float("nan")], [float("inf")]])
-    Checkpoint(tmp_path / "one.checkpoint").save(parts)
-    back = Checkpoint(tmp_path / "one.checkpoint").load()
-    assert len(back) == 12
-    for one, other in zip(parts, back, strict=True):
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name].nan_to_num(7), other[name].nan_to_num(7)) for name in one)
+def test_a_state_comes_back(tmp_path: Path) -> None:
+    state = {"loss": torch.tensor([[1.0, float("nan")], [float("inf"), 3]]).T, "epoch": torch.tensor(3)}
+    Checkpoint(tmp_path / "runs" / "one.checkpoint").save(state)
+    back = Checkpoint(tmp_path / "runs" / "one.checkpoint").load()
+    assert back
+    assert back.keys() == state.keys()
+    assert all(torch.equal(state[name].nan_to_num(7), back[name].nan_to_num(7)) for name in state)
 
 
 def test_it_is_due_when_its_seconds_have_passed_since_the_last_time(
@@ -33,7 +25,7 @@ def test_it_is_due_when_its_seconds_have_passed_since_the_last_time(
     monkeypatch.setattr("pipeline.training.checkpoint.SECONDS", 10)
     checkpoint = Checkpoint(tmp_path / "one.checkpoint")
     assert [checkpoint.is_due(), checkpoint.is_due()] == [False, True]
-    checkpoint.save([{"loss": torch.rand(1)}])
+    checkpoint.save({"loss": torch.rand(1)})
     assert [checkpoint.is_due(), checkpoint.is_due()] == [False, True]
 
 
@@ -42,26 +34,17 @@ def test_a_missing_or_damaged_file_is_no_state(tmp_path: Path, content: bytes | 
     checkpoint = Checkpoint(tmp_path / "one.checkpoint")
     if content is not None:
         checkpoint.path.write_bytes(content)
-    assert checkpoint.load() == []
+    assert checkpoint.load() is None
 
 
-@pytest.mark.usefixtures("_at_once")
-def test_it_is_removed_if_it_is_there(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "one.checkpoint")
-    checkpoint.remove()
-    checkpoint.save([{"loss": torch.rand(1)}])
-    checkpoint.remove()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("_at_once")
 def test_where_it_cannot_be_written_training_goes_on_without(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pipeline.training.checkpoint.SECONDS", 0)
     (tmp_path / "runs").write_text("in the way", encoding="utf-8")
     checkpoint = Checkpoint(tmp_path / "runs" / "one.checkpoint")
     assert checkpoint.is_due()
-    checkpoint.save([{"loss": torch.rand(1)}])
+    checkpoint.save({"loss": torch.rand(1)})
     assert not checkpoint.is_due()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{checkpoint.path}: cannot be written: ")

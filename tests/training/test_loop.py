@@ -1,6 +1,6 @@
 """The training loop against plain PyTorch, one network at a time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.dataset import PIXELS, Examples, batch_order
+from pipeline.network import activations
 from pipeline.network.metrics import member_losses
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params, Variant
 from pipeline.training.checkpoint import Checkpoint
-from pipeline.training.loop import Trained, fit
+from pipeline.training.loop import Epoch, Trained, fit
 from pipeline.training.measure import Probing
 from pipeline.training.part import PartTraining
 from pipeline.training.population import ROWS_AT_ONCE, Population
@@ -196,12 +197,9 @@ def test_a_members_history_does_not_depend_on_the_others(
 
 
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
-@pytest.mark.parametrize("parts", [False, True])
 def test_a_member_that_diverges_does_not_touch_the_others(
-    params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch, variant: Variant, parts: bool
+    params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch, variant: Variant
 ) -> None:
-    if parts:
-        monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)
     chosen = params(**SETTINGS)
     train, measure = examples(50), on(examples(20, seed=1))
     healthy = fit(population(chosen, variant), train, measure)
@@ -228,12 +226,23 @@ def test_a_member_that_diverges_does_not_touch_the_others(
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "sizes"),
-    [(2000, [2, 2, 2, 2, 2]), (1000, [4, 4, 2]), (1999, [2, 2, 2, 2, 2]), (400, [10]), (9000, 10 * [1]), (1, [10])],
+    ("batch_size", "workers", "sizes"),
+    [
+        (2000, 1, 10 * [1]),
+        (500, 1, [3, 3, 4]),
+        (200, 1, [10]),
+        (9000, 3, 10 * [1]),
+        (1, 1, [10]),
+        (1, 2, [5, 5]),
+        (1, 4, [2, 3, 2, 3]),
+        (1, 99, 10 * [1]),
+    ],
 )
-def test_parts_are_as_large_as_the_caches_allow(params: Make, batch_size: int, sizes: list[int]) -> None:
+def test_parts_are_as_large_as_the_caches_allow_and_enough_for_all_workers(
+    params: Make, batch_size: int, workers: int, sizes: list[int]
+) -> None:
     whole = population(params(batch_size=str(batch_size)), "batchnorm")
-    parts = list(whole.parts())
+    parts = whole.parts(workers)
     assert [len(part.seeds) for part in parts] == sizes
     assert all(len(part.seeds) == 1 or len(part.seeds) * batch_size <= ROWS_AT_ONCE for part in parts)
     assert tuple(seed for part in parts for seed in part.seeds) == whole.seeds
@@ -242,11 +251,13 @@ def test_parts_are_as_large_as_the_caches_allow(params: Make, batch_size: int, s
 
 def test_on_a_device_parts_are_as_large_as_its_memory_allows(params: Make) -> None:
     whole = population(params(seeds=",".join(map(str, range(1000)))), "batchnorm")
-    sizes = {memory: [len(part.seeds) for part in whole.parts(memory)] for memory in (10**6, 24 * 10**9, 80 * 10**9)}
+    sizes = {
+        memory: [len(part.seeds) for part in whole.parts(memory=memory)] for memory in (10**6, 24 * 10**9, 80 * 10**9)
+    }
     assert [sum(size) for size in sizes.values()] == [1000, 1000, 1000]
     assert sizes[10**6] == 1000 * [1]
-    assert 100 < sizes[24 * 10**9][0] < 500 < sizes[80 * 10**9][0] < 1000
-    assert tuple(seed for part in whole.parts(24 * 10**9) for seed in part.seeds) == whole.seeds
+    assert 100 < sizes[24 * 10**9][0] < 500 <= sizes[80 * 10**9][0] < 1000
+    assert tuple(seed for part in whole.parts(memory=24 * 10**9) for seed in part.seeds) == whole.seeds
 
 
 @pytest.mark.parametrize("overrides", [{}, {"batchnorm_position": "before_activation"}, {"binary_input": "true"}])
@@ -293,18 +304,25 @@ def test_with_noise_every_step_waits(params: Make) -> None:
         PartTraining(chosen, examples, on(examples)).run_epoch()
 
 
-@pytest.mark.usefixtures("_float64")
-def test_training_in_parts_is_training_at_once(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
-    train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
-    chosen = population(params(**SETTINGS), "batchnorm")
-    at_once = fit(chosen, train, on(held))
-    monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)
-    assert [part.seeds for part in chosen.parts()] == [(3, 1), (8,)]
-    in_parts = fit(chosen, train, on(held))
-    torch.testing.assert_close(in_parts.loss, at_once.loss, rtol=1e-8, atol=1e-10)
-    torch.testing.assert_close(in_parts.measured["logits"], at_once.measured["logits"], rtol=1e-6, atol=1e-8)
-    assert in_parts.weights.keys() == at_once.weights.keys()
-    assert all(in_parts.weights[name].shape == tensor.shape for name, tensor in at_once.weights.items())
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("batch_size", ["7", "40", "300"])
+def test_a_members_bytes_do_not_depend_on_the_others(
+    params: Make, examples: Images, variant: Variant, position: str, optimizer: str, batch_size: str
+) -> None:
+    """On one thread: whichever parts a population is trained in, its results are the same."""
+    own = {"hidden": "33,17", "seeds": "3,1,8,5,0", "epochs": "1", "batch_size": batch_size}
+    chosen = population(params(**own, optimizer=optimizer, batchnorm_position=position), variant)
+    train, held = examples(611), examples(57, seed=1)
+
+    def measure(network: Perceptron) -> dict[str, Tensor]:
+        return activations.measure(network, "sigmoid", held, 40)
+
+    whole = fit(chosen, train, measure)
+    for count in (2, 3, 5):
+        parts = [fit(part, train, measure) for part in chosen.parts(count)]
+        assert len(parts) == count
+        assert equal(Trained.join(parts), whole)
 
 
 def test_measurements_start_before_training_and_follow_every_epoch(params: Make, examples: Images) -> None:
@@ -359,11 +377,14 @@ def test_training_again_is_bit_identical(params: Make, examples: Images, optimiz
     assert equal(first, fit(chosen, examples(50), measure))
 
 
-def test_progress_is_told_epoch_by_epoch(params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)
-    advanced: list[int] = []
-    fit(population(params(**SETTINGS), "plain"), examples(50), nothing, advance=advanced.append)
-    assert advanced == [2, 2, 2, 1, 1, 1]
+def test_epochs_are_reported_as_they_end(params: Make, examples: Images) -> None:
+    told: list[Epoch] = []
+    trained = fit(population(params(**SETTINGS), "plain"), examples(50), on(examples(20, seed=1)), on_epoch=told.append)
+    assert [(epoch.seeds, epoch.number) for epoch in told] == [((3, 1, 8), number) for number in (1, 2, 3)]
+    for epoch in told:
+        of_epoch = trained.loss[:, 4 * (epoch.number - 1) : 4 * epoch.number].mean(1)
+        torch.testing.assert_close(torch.tensor(epoch.train_loss), of_epoch)
+        assert epoch.measured == {"loss": tuple(trained.measured["loss"][:, epoch.number].tolist())}
 
 
 NOISY = SETTINGS | {"noise": "true"}
@@ -392,48 +413,51 @@ def test_probing_does_not_change_the_training(params: Make, examples: Images, va
 
 
 class Memory(Checkpoint):
-    """Keeps the states in memory, and stops the training at one of them."""
+    """Keeps the state in memory, and stops the training at one of them."""
 
     def __init__(self, stop: int | None = None) -> None:
         super().__init__(Path())
-        self.parts: list[dict[str, Tensor]] = []
+        self.state: dict[str, Tensor] | None = None
         self.left = stop
 
-    def load(self) -> list[dict[str, Tensor]]:
-        return self.parts
+    def load(self) -> dict[str, Tensor] | None:
+        return self.state
 
     def is_due(self) -> bool:
         return True
 
-    def save(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
-        self.parts = [{name: tensor.clone() for name, tensor in part.items()} for part in parts]
+    def save(self, state: Mapping[str, Tensor]) -> None:
+        self.state = {name: tensor.clone() for name, tensor in state.items()}
         if self.left is not None:
             self.left -= 1
             if self.left == 0:
                 raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 6])
+@pytest.mark.parametrize("stop", [1, 2, 3])
 @pytest.mark.parametrize("settings", [{"noise": "true"}, {"optimizer": "sgd"}], ids=["adam-noise", "sgd"])
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
 def test_a_resumed_training_is_as_if_it_had_never_stopped(
-    params: Make,
-    examples: Images,
-    monkeypatch: pytest.MonkeyPatch,
-    variant: Variant,
-    settings: dict[str, str],
-    stop: int,
+    params: Make, examples: Images, variant: Variant, settings: dict[str, str], stop: int
 ) -> None:
-    monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)  # parts of 2 and 1 members
     chosen, train, held = population(params(**SETTINGS | settings), variant), examples(50), examples(20, seed=1)
     probing = Probing(3, on(held))
     memory = Memory(stop)
     with pytest.raises(KeyboardInterrupt):
         fit(chosen, train, on(held), probing=probing, checkpoint=memory)
-    advanced: list[int] = []
-    resumed = fit(chosen, train, on(held), advance=advanced.append, probing=probing, checkpoint=memory)
+    told: list[Epoch] = []
+    resumed = fit(chosen, train, on(held), on_epoch=told.append, probing=probing, checkpoint=memory)
     undisturbed = fit(chosen, train, on(held), probing=probing)
     assert equal(resumed, undisturbed)
     assert all(torch.equal(values, undisturbed.probed[name]) for name, values in resumed.probed.items())
-    assert sum(advanced) == 3 * 3
-    assert advanced[0] == 2 * min(stop, 3)
+    assert [epoch.number for epoch in told] == list(range(stop, 4))
+
+
+def test_the_end_is_saved_however_short_the_training(params: Make, examples: Images, tmp_path: Path) -> None:
+    chosen, train = population(params(**SETTINGS), "batchnorm"), examples(50)
+    checkpoint = Checkpoint(tmp_path / "one.checkpoint")
+    trained = fit(chosen, train, nothing, checkpoint=checkpoint)
+    assert (tmp_path / "one.checkpoint").is_file()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PartTraining, "run_epoch", lambda _: pytest.fail("it is trained again"))
+        assert equal(fit(chosen, train, nothing, checkpoint=checkpoint), trained)

@@ -61,7 +61,7 @@ def load_inputs(params: Params, images: ImageFiles, runs: Path) -> Inputs:
     Raises:
         UserError: Something is missing, damaged or not of these parameters.
     """
-    test = split(images, params.data.holdout, configure_device(params.train.device, params.train.threads)).test
+    test = split(images, params.data.holdout, configure_device(params.train)).test
     if params.evaluate.digit >= len(test):
         raise UserError(f"evaluate.digit = {params.evaluate.digit}: there are {len(test)} test images")
     for variant in VARIANTS:
