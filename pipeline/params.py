@@ -38,11 +38,11 @@ class Data(Section):
 
 
 class Model(Section):
-    """The architecture of the perceptron, except for Batch Normalization."""
+    """The architecture of the perceptron, whatever its normalisation."""
 
     hidden: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)]
     activation: Literal["sigmoid", "tanh", "relu"]
-    batchnorm_position: Literal["after_activation", "before_activation"]
+    norm_position: Literal["after_activation", "before_activation"]
     initial_deviation: Annotated[float, Field(gt=0, le=1000)] | None
     binary_input: bool
     noise: bool

@@ -35,7 +35,7 @@ def test_the_defaults_are_the_labs() -> None:
         "data.holdout": 0,
         "model.hidden": (100, 100),
         "model.activation": "sigmoid",
-        "model.batchnorm_position": "after_activation",
+        "model.norm_position": "after_activation",
         "model.initial_deviation": None,
         "model.binary_input": False,
         "model.noise": False,

@@ -48,7 +48,7 @@ class Perceptron(nn.Module):
         self.norms = nn.ModuleList(BatchNorm(len(seeds), units) for units in model.hidden if batchnorm)
         self.noises = nn.ModuleList(Noise(seeds, layer) for layer in range(len(model.hidden)) if model.noise)
         self.function = ACTIVATIONS[model.activation]
-        self.before = model.batchnorm_position == "before_activation"
+        self.before = model.norm_position == "before_activation"
         self.binary = model.binary_input
 
     def forward(self, images: Tensor, observe: Observer | None = None) -> Tensor:

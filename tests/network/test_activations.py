@@ -97,7 +97,7 @@ def test_values_beyond_the_outermost_bins_land_in_them(axis: Scale) -> None:
 def test_a_pass_counts_every_value_of_every_tensor(
     params: Make, examples: Callable[..., Examples], activation: str, batchnorm: bool, position: str
 ) -> None:
-    network = network_of(params(hidden="9,8", activation=activation, batchnorm_position=position), batchnorm)
+    network = network_of(params(hidden="9,8", activation=activation, norm_position=position), batchnorm)
     images = examples(31)
     measured = measure(network, activation, images, 10)
     seen = seen_by(network, images)
@@ -117,7 +117,7 @@ def test_a_pass_counts_every_value_of_every_tensor(
 def test_moments_are_numpys_for_any_batch_size(
     params: Make, examples: Callable[..., Examples], batchnorm: bool, position: str, batch_size: int
 ) -> None:
-    network = network_of(params(hidden="9,8", batchnorm_position=position), batchnorm)
+    network = network_of(params(hidden="9,8", norm_position=position), batchnorm)
     images = examples(31)
     measured = measure(network, "sigmoid", images, batch_size)
     for name, values in seen_by(network, images).items():
@@ -169,7 +169,7 @@ FUNCTION: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 def test_saturation_is_within_one_per_cent_of_the_limits(
     params: Make, examples: Callable[..., Examples], activation: str, batchnorm: bool, position: str
 ) -> None:
-    network = network_of(params(hidden="9,8", activation=activation, batchnorm_position=position), batchnorm)
+    network = network_of(params(hidden="9,8", activation=activation, norm_position=position), batchnorm)
     images = examples(31)
     measured = measure(network, activation, images, 10)
     for name, values in seen_by(network, images).items():

@@ -128,7 +128,7 @@ def state_of(network: Perceptron, member: int) -> State:
 def test_logits_are_those_of_the_formula(
     params: Callable[..., Params], activation: str, batchnorm: bool, position: str, training: bool
 ) -> None:
-    chosen = params(hidden="7,6", activation=activation, batchnorm_position=position)
+    chosen = params(hidden="7,6", activation=activation, norm_position=position)
     network = random_network(chosen, batchnorm).train(training)
     states = [state_of(network, member) for member in range(2)]
     images, _ = inputs()
@@ -143,7 +143,7 @@ def test_logits_are_those_of_the_formula(
 def test_the_gradient_is_that_of_backpropagation_by_hand(
     params: Callable[..., Params], activation: str, batchnorm: bool, position: str
 ) -> None:
-    chosen = params(hidden="7,6", activation=activation, batchnorm_position=position)
+    chosen = params(hidden="7,6", activation=activation, norm_position=position)
     network = random_network(chosen, batchnorm)
     states = [state_of(network, member) for member in range(2)]
     images, labels = inputs()
@@ -161,7 +161,7 @@ def test_the_gradient_is_that_of_backpropagation_by_hand(
 
 @pytest.mark.parametrize("position", ["after_activation", "before_activation"])
 def test_running_statistics_follow_pytorchs_rule(params: Callable[..., Params], position: str) -> None:
-    network = random_network(params(hidden="7,6", batchnorm_position=position), batchnorm=True)
+    network = random_network(params(hidden="7,6", norm_position=position), batchnorm=True)
     normalised = "pre_activation" if position == "before_activation" else "activation"
     for _ in range(3):
         before = network.state_dict()
@@ -248,7 +248,7 @@ def test_noise_is_of_training_alone_and_stands_where_batch_normalization_does(
     params: Callable[..., Params], batchnorm: bool, position: str
 ) -> None:
     noisy, quiet = (
-        Perceptron(params(**NOISY | {"noise": text}, batchnorm_position=position).model, batchnorm, [3, 9])
+        Perceptron(params(**NOISY | {"noise": text}, norm_position=position).model, batchnorm, [3, 9])
         for text in ("true", "false")
     )
     images = torch.rand(2, 500, 784, generator=torch.Generator().manual_seed(0))
@@ -265,7 +265,7 @@ def test_noise_is_of_training_alone_and_stands_where_batch_normalization_does(
 
 @pytest.mark.parametrize("position", ["after_activation", "before_activation"])
 def test_batch_statistics_leave_the_running_ones_as_they_were(params: Callable[..., Params], position: str) -> None:
-    network = Perceptron(params(**NOISY, batchnorm_position=position).model, True, [0, 1])
+    network = Perceptron(params(**NOISY, norm_position=position).model, True, [0, 1])
     images = torch.rand(2, 16, 784, generator=torch.Generator().manual_seed(0))
     network(images)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -298,7 +298,7 @@ def test_building_a_network_leaves_the_global_random_state_alone(params: Callabl
 def test_a_population_is_its_members_alone(
     params: Callable[..., Params], batchnorm: bool, position: str, training: bool
 ) -> None:
-    model = params(hidden="7,6", batchnorm_position=position).model
+    model = params(hidden="7,6", norm_position=position).model
     together = Perceptron(model, batchnorm, [4, 8, 6]).double().train(training)
     images = torch.rand(3, BATCH, 784, dtype=torch.float64)
     logits = together(images)
@@ -323,7 +323,7 @@ def test_a_members_gradient_does_not_reach_the_others(params: Callable[..., Para
 def test_shared_images_are_the_same_images_for_every_member(
     params: Callable[..., Params], batchnorm: bool, position: str, training: bool
 ) -> None:
-    chosen = params(hidden="7,6", batchnorm_position=position)
+    chosen = params(hidden="7,6", norm_position=position)
     images = inputs()[0][0]
     shared = random_network(chosen, batchnorm, 3).train(training)(images)
     expanded = random_network(chosen, batchnorm, 3).train(training)(images.expand(3, -1, -1))
@@ -343,7 +343,7 @@ def test_shared_images_are_the_same_images_for_every_member(
 def test_what_is_observed_is_what_makes_the_logits(
     params: Callable[..., Params], batchnorm: bool, position: str, kinds: list[str]
 ) -> None:
-    chosen = params(hidden="7,6,5", batchnorm_position=position, activation="tanh")
+    chosen = params(hidden="7,6,5", norm_position=position, activation="tanh")
     network = random_network(chosen, batchnorm)
     seen: list[tuple[str, Tensor]] = []
     logits = network(inputs()[0], lambda name, tensor: seen.append((name, tensor)))
@@ -372,7 +372,7 @@ def test_the_number_of_parameters(params: Callable[..., Params], members: int, b
 
 @pytest.mark.parametrize(("batchnorm", "position"), KINDS)
 def test_a_network_is_restored_from_its_state(params: Callable[..., Params], batchnorm: bool, position: str) -> None:
-    model = params(hidden="7,6", batchnorm_position=position).model
+    model = params(hidden="7,6", norm_position=position).model
     network = Perceptron(model, batchnorm, [3, 1, 2])
     network(torch.rand(3, BATCH, 784))
     again = restore(model, batchnorm, {name: tensor.numpy() for name, tensor in network.state_dict().items()})

@@ -58,7 +58,7 @@ def member(outcome: Outcome, at: int) -> Outcome:
 def test_an_outcome_is_what_training_and_the_final_weights_give(
     params: Make, split: Split, variant: Variant, position: str
 ) -> None:
-    described = population(params(**SETTINGS, batchnorm_position=position), variant)
+    described = population(params(**SETTINGS, norm_position=position), variant)
     outcome = train_population(described, split)
 
     def logits(network: Perceptron) -> dict[str, Tensor]:
@@ -185,7 +185,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
     changes = {
         "hidden": "6,4",
         "activation": "relu",
-        "batchnorm_position": "before_activation",
+        "norm_position": "before_activation",
         "seeds": "3,1,9",
         "epochs": "3",
         "batch_size": "17",

@@ -68,7 +68,7 @@ def plain_pytorch(
         for inputs, units in pairwise((PIXELS, *params.model.hidden)):
             layers += [nn.Linear(inputs, units), function()]
             if variant == "batchnorm":
-                after = params.model.batchnorm_position == "after_activation"
+                after = params.model.norm_position == "after_activation"
                 layers.insert(len(layers) if after else len(layers) - 1, nn.BatchNorm1d(units))
         layers.append(nn.Linear(params.model.hidden[-1], 10))
     network, loss = nn.Sequential(*layers).double(), nn.CrossEntropyLoss()
@@ -108,7 +108,7 @@ def plain_pytorch(
 def test_losses_are_those_of_plain_pytorch(
     params: Make, examples: Images, variant: Variant, position: str, optimizer: dict[str, str]
 ) -> None:
-    chosen = params(**SETTINGS, **optimizer, batchnorm_position=position)
+    chosen = params(**SETTINGS, **optimizer, norm_position=position)
     train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
     trained = fit(population(chosen, variant), train, on(held))
     for member, seed in enumerate(chosen.train.seeds):
@@ -184,9 +184,9 @@ def test_a_members_history_does_not_depend_on_the_others(
     params: Make, examples: Images, variant: Variant, position: str
 ) -> None:
     train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
-    together = fit(population(params(**SETTINGS, batchnorm_position=position), variant), train, on(held))
+    together = fit(population(params(**SETTINGS, norm_position=position), variant), train, on(held))
     for member, seed in enumerate((3, 1, 8)):
-        alone_settings = params(**SETTINGS | {"seeds": str(seed)}, batchnorm_position=position)
+        alone_settings = params(**SETTINGS | {"seeds": str(seed)}, norm_position=position)
         alone = fit(population(alone_settings, variant), train, on(held))
         torch.testing.assert_close(together.loss[member], alone.loss[0], rtol=1e-8, atol=1e-10)
         for name, history in together.measured.items():
@@ -249,7 +249,7 @@ def test_on_a_device_parts_are_as_large_as_its_memory_allows(params: Make) -> No
     assert tuple(seed for part in whole.parts(24 * 10**9) for seed in part.seeds) == whole.seeds
 
 
-@pytest.mark.parametrize("overrides", [{}, {"batchnorm_position": "before_activation"}, {"binary_input": "true"}])
+@pytest.mark.parametrize("overrides", [{}, {"norm_position": "before_activation"}, {"binary_input": "true"}])
 @pytest.mark.parametrize("batch", [50, 500])
 def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
     params: Make, examples: Images, batch: int, overrides: dict[str, str]
@@ -275,7 +275,7 @@ def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
 @pytest.mark.parametrize(("variant", "position"), KINDS)
 def test_no_step_waits_for_a_device(params: Make, variant: Variant, position: str, optimizer: str) -> None:
     """The device `meta` computes shapes alone: whatever asked for a value would raise."""
-    chosen = population(params(**SETTINGS, batchnorm_position=position, optimizer=optimizer), variant)
+    chosen = population(params(**SETTINGS, norm_position=position, optimizer=optimizer), variant)
     examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
     training = PartTraining(chosen, examples, on(examples), Probing(2, on(examples)))
     training.run_epoch()
