@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
@@ -13,8 +13,9 @@ from ruamel.yaml.events import AliasEvent
 
 from pipeline.errors import UserError
 
-Variant = Literal["plain", "batchnorm"]
-VARIANTS: tuple[Variant, Variant] = ("plain", "batchnorm")
+Variant = Literal["plain", "batchnorm", "layernorm", "groupnorm", "rmsnorm", "weightnorm"]
+ALL_VARIANTS: tuple[Variant, ...] = get_args(Variant)
+VARIANTS: tuple[Variant, Variant] = ("plain", "batchnorm")  # those that DVC's pipeline compares
 
 TEXTS = ("data.directory",)  # parameters whose values are any text, which is no YAML on the command line
 
@@ -43,6 +44,7 @@ class Model(Section):
     hidden: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)]
     activation: Literal["sigmoid", "tanh", "relu"]
     norm_position: Literal["after_activation", "before_activation"]
+    groups: Units
     initial_deviation: Annotated[float, Field(gt=0, le=1000)] | None
     binary_input: bool
     noise: bool

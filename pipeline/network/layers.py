@@ -1,15 +1,12 @@
-"""The layers, each computed for all members at once: affine maps, Batch Normalization, and noise in its place."""
+"""Layers, each computed for all members at once: affine maps, and noise in the place of a normalisation."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-EPSILON = 1e-5
-MOMENTUM = 0.1
 NOISE_STREAM = 2**32  # separates these random streams from those of `batch_order`, whose second key is the epoch
 
 
@@ -45,6 +42,10 @@ class Linear(nn.Module):
         self.weight[member] = drawn.T
         self.bias[member] = torch.empty(self.bias.shape[2]).uniform_(-bound, bound, generator=generator)
 
+    def matrix(self) -> Tensor:
+        """Return the matrices of the maps [members, inputs, outputs]."""
+        return self.weight
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply each member's map.
 
@@ -55,47 +56,10 @@ class Linear(nn.Module):
             [members, batch, outputs].
         """
         if inputs.dim() == 3:
-            return torch.baddbmm(self.bias, inputs, self.weight)
+            return torch.baddbmm(self.bias, inputs, self.matrix())
         members, width, outputs = self.weight.shape
-        wide = self.weight.transpose(0, 1).reshape(width, members * outputs)
+        wide = self.matrix().transpose(0, 1).reshape(width, members * outputs)
         return (inputs @ wide).view(-1, members, outputs).transpose(0, 1) + self.bias
-
-
-class BatchNorm(nn.Module):
-    """Batch Normalization (Ioffe & Szegedy 2015, algorithm 1) of every unit of every member.
-
-    Training normalises by the batch's mean and biased variance. Evaluation normalises by the running statistics, which
-    training updates by PyTorch's rule `running = 0.9 running + 0.1 batch`, with the unbiased variance.
-
-    Attributes:
-        scale, shift: The learned γ and β [members, units].
-        running_mean, running_var: The running statistics [members, units].
-    """
-
-    def __init__(self, members: int, units: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(members, units))
-        self.shift = nn.Parameter(torch.zeros(members, units))
-        self.running_mean: Tensor
-        self.running_var: Tensor
-        self.register_buffer("running_mean", torch.zeros(members, units))
-        self.register_buffer("running_var", torch.ones(members, units))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Normalise `inputs` [members, batch, units] over the batch, then scale and shift them; the shape stays."""
-        members, batch, units = inputs.shape
-        columns = inputs.transpose(0, 1).reshape(batch, members * units)
-        normalised = F.batch_norm(
-            columns,
-            self.running_mean.flatten(),
-            self.running_var.flatten(),
-            self.scale.flatten(),
-            self.shift.flatten(),
-            self.training,
-            MOMENTUM,
-            EPSILON,
-        )
-        return normalised.view(batch, members, units).transpose(0, 1)
 
 
 class Noise(nn.Module):

@@ -9,7 +9,7 @@ from pipeline.data.dataset import Split, check_batches, split
 from pipeline.data.images import ImageFiles
 from pipeline.network import activations
 from pipeline.network.device import configure_device
-from pipeline.network.perceptron import Perceptron
+from pipeline.network.network import Network
 from pipeline.params import Params
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.history import save_history
@@ -44,7 +44,7 @@ def train_variant(
     """
     settings = params.train
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
         return activations.measure(
             network, params.model.activation, examples.validation, settings.validation_batch_size
         )

@@ -16,7 +16,8 @@ from pipeline.data.dataset import Examples, Split
 from pipeline.files import write_atomic
 from pipeline.network.device import device_memory
 from pipeline.network.metrics import predict, score
-from pipeline.network.perceptron import Perceptron, restore
+from pipeline.network.network import Network
+from pipeline.network.perceptron import restore
 from pipeline.sweeps.probe import Probe
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.history import Floats
@@ -90,7 +91,7 @@ def train_population(
     """
     batch_size = population.train.validation_batch_size
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
         return score(predict(network, split.validation.images, batch_size), split.validation.labels)
 
     probing = probe.probing(population, split) if probe else None
@@ -119,7 +120,7 @@ def _test(population: Population, weights: Mapping[str, Tensor], test: Examples)
     scores = []
     for number in range(len(sizes)):
         part = {name: tensors[number].numpy() for name, tensors in by_part.items()}
-        network = restore(population.model, population.variant == "batchnorm", part).to(device)
+        network = restore(population.model, population.variant, part).to(device)
         scores.append(score(predict(network, test.images, population.train.validation_batch_size), test.labels))
     return {name: torch.cat([part_scores[name] for part_scores in scores]).cpu() for name in scores[0]}
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.metrics import member_losses
+from pipeline.network.network import Network
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps import outcome
@@ -61,7 +62,7 @@ def test_an_outcome_is_what_training_and_the_final_weights_give(
     described = population(params(**SETTINGS, norm_position=position), variant)
     outcome = train_population(described, split)
 
-    def logits(network: Perceptron) -> dict[str, Tensor]:
+    def logits(network: Network) -> dict[str, Tensor]:
         return {"held": network(split.validation.images), "test": network(split.test.images)}
 
     trained = fit(described, split.train, logits)
@@ -186,6 +187,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         "hidden": "6,4",
         "activation": "relu",
         "norm_position": "before_activation",
+        "groups": "2",
         "seeds": "3,1,9",
         "epochs": "3",
         "batch_size": "17",
@@ -205,7 +207,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         outcome_digest(base, 1, "images"),
         outcome_digest(base, 0, "others"),
     ]
-    assert len(set(digests)) == len(digests) == 18
+    assert len(set(digests)) == len(digests) == 19
     assert all(len(digest) == 64 for digest in digests)
 
 

@@ -1,7 +1,6 @@
 """The training loop against plain PyTorch, one network at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,34 +9,31 @@ from torch import Tensor, nn
 
 from pipeline.data.dataset import PIXELS, Examples, batch_order
 from pipeline.network.metrics import member_losses
+from pipeline.network.network import Network
 from pipeline.network.perceptron import Perceptron
-from pipeline.params import Params, Variant
+from pipeline.params import ALL_VARIANTS, Params, Variant
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.loop import Trained, fit
 from pipeline.training.measure import Probing
 from pipeline.training.part import PartTraining
 from pipeline.training.population import ROWS_AT_ONCE, Population
-from tests.samples import population
+from tests.reference import reference
+from tests.samples import KINDS, population
 
-KINDS: list[tuple[Variant, str]] = [
-    ("plain", "after_activation"),
-    ("batchnorm", "after_activation"),
-    ("batchnorm", "before_activation"),
-]
-SETTINGS = {"hidden": "7,6", "seeds": "3,1,8", "epochs": "3", "batch_size": "16"}
+SETTINGS = {"hidden": "6,4", "groups": "2", "seeds": "3,1,8", "epochs": "3", "batch_size": "16"}
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]
 
 
-def nothing(network: Perceptron) -> dict[str, Tensor]:
-    return {"none": torch.zeros(len(network.linears[0].get_parameter("weight")))}
+def nothing(network: Network) -> dict[str, Tensor]:
+    return {"none": torch.zeros(len(next(network.parameters())))}
 
 
-def on(held: Examples) -> Callable[[Perceptron], dict[str, Tensor]]:
+def on(held: Examples) -> Callable[[Network], dict[str, Tensor]]:
     """Measure loss and logits on held-out images."""
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
         logits = network(held.images)
         return {"loss": member_losses(logits, held.labels.expand(len(logits), -1)), "logits": logits}
 
@@ -61,17 +57,7 @@ def plain_pytorch(
     params: Params, variant: Variant, seed: int, train: Examples, held: Examples
 ) -> tuple[Tensor, Tensor]:
     """The training losses and the measured losses of one member, as a tutorial would write it."""
-    function = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[params.model.activation]
-    layers: list[nn.Module] = []
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for inputs, units in pairwise((PIXELS, *params.model.hidden)):
-            layers += [nn.Linear(inputs, units), function()]
-            if variant == "batchnorm":
-                after = params.model.norm_position == "after_activation"
-                layers.insert(len(layers) if after else len(layers) - 1, nn.BatchNorm1d(units))
-        layers.append(nn.Linear(params.model.hidden[-1], 10))
-    network, loss = nn.Sequential(*layers).double(), nn.CrossEntropyLoss()
+    network, loss = reference(params.model, variant, seed).double(), nn.CrossEntropyLoss()
     settings = params.train
     optimizer: torch.optim.Optimizer = (
         torch.optim.Adam(network.parameters(), lr=settings.lr)
@@ -195,7 +181,7 @@ def test_a_members_history_does_not_depend_on_the_others(
             torch.testing.assert_close(weights[member], alone.weights[name][0], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+@pytest.mark.parametrize("variant", ALL_VARIANTS)
 @pytest.mark.parametrize("parts", [False, True])
 def test_a_member_that_diverges_does_not_touch_the_others(
     params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch, variant: Variant, parts: bool
@@ -249,14 +235,15 @@ def test_on_a_device_parts_are_as_large_as_its_memory_allows(params: Make) -> No
     assert tuple(seed for part in whole.parts(24 * 10**9) for seed in part.seeds) == whole.seeds
 
 
-@pytest.mark.parametrize("overrides", [{}, {"norm_position": "before_activation"}, {"binary_input": "true"}])
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+@pytest.mark.parametrize("overrides", [{}, {"binary_input": "true", "noise": "true"}])
 @pytest.mark.parametrize("batch", [50, 500])
 def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
-    params: Make, examples: Images, batch: int, overrides: dict[str, str]
+    params: Make, examples: Images, variant: Variant, position: str, batch: int, overrides: dict[str, str]
 ) -> None:
     """The other half is for gradients, the optimizer and what comes and goes."""
     sizes = {"batch_size": str(batch), "validation_batch_size": "1"}
-    whole = population(params(**sizes, **overrides), "batchnorm")
+    whole = population(params(**sizes, **overrides, norm_position=position), variant)
     images = examples(batch).images.expand(len(whole.seeds), -1, -1).contiguous()
     kept: dict[int, int] = {}
 
@@ -327,7 +314,7 @@ def test_measurements_start_before_training_and_follow_every_epoch(params: Make,
 def test_the_network_is_measured_in_evaluation_mode_without_gradients(params: Make, examples: Images) -> None:
     seen: list[tuple[bool, bool]] = []
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
         seen.append((any(module.training for module in network.modules()), torch.is_grad_enabled()))
         return nothing(network)
 
@@ -338,7 +325,7 @@ def test_the_network_is_measured_in_evaluation_mode_without_gradients(params: Ma
 
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
 def test_measuring_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
-    def heavy(network: Perceptron) -> dict[str, Tensor]:
+    def heavy(network: Network) -> dict[str, Tensor]:
         torch.manual_seed(7)
         for size in (3, 20):
             network(torch.randn(size, PIXELS) * 100)
@@ -382,7 +369,7 @@ def test_probes_measure_within_epochs(params: Make, examples: Images) -> None:
 def test_probing_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
     chosen, train, held = population(params(**NOISY), variant), examples(50), examples(20, seed=1)
 
-    def probe(network: Perceptron) -> dict[str, Tensor]:
+    def probe(network: Network) -> dict[str, Tensor]:
         with network.batch_statistics(), torch.enable_grad():
             loss = member_losses(network(held.images), held.labels.expand(3, -1)).sum()
             torch.autograd.grad(loss, list(network.parameters()))
