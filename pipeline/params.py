@@ -57,9 +57,10 @@ class Train(Section):
     epochs: Count
     batch_size: Count
     validation_batch_size: Count
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
     lr: Annotated[float, Field(gt=0, le=1e6)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)]
     device: Literal["auto", "cpu", "cuda"]
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
 

@@ -1,6 +1,6 @@
-"""The network of one seed as a tutorial would write it, of PyTorch's own modules."""
+"""The network of one seed and its optimizer as a tutorial would write them, with PyTorch's own classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from pipeline.network.perceptron import Perceptron, widths
-from pipeline.params import Model, Variant
+from pipeline.params import Model, Train, Variant
 
 FUNCTIONS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
 NORMS: dict[Variant, Callable[[int, Model], nn.Module]] = {
@@ -41,6 +41,19 @@ def reference(model: Model, variant: Variant, seed: int) -> nn.Sequential:
                 layers.insert(place, NORMS[variant](units, model))
         layers.append(nn.Linear(*last))
     return nn.Sequential(*layers)
+
+
+def optimizer(train: Train, weights: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return the optimizer of these settings."""
+    match train.optimizer:
+        case "adam":
+            return torch.optim.Adam(weights, lr=train.lr)
+        case "adamw":
+            return torch.optim.AdamW(weights, lr=train.lr, weight_decay=train.weight_decay)
+        case "rmsprop":
+            return torch.optim.RMSprop(weights, lr=train.lr)
+        case "sgd":
+            return torch.optim.SGD(weights, lr=train.lr, momentum=train.momentum)
 
 
 def parameters(network: nn.Sequential) -> dict[str, nn.Parameter]:

@@ -194,6 +194,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         "optimizer": "sgd",
         "lr": "0.11",
         "momentum": "0.8",
+        "weight_decay": "0.1",
         "initial_deviation": "0.1",
         "binary_input": "true",
         "noise": "true",
@@ -207,7 +208,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         outcome_digest(base, 1, "images"),
         outcome_digest(base, 0, "others"),
     ]
-    assert len(set(digests)) == len(digests) == 19
+    assert len(set(digests)) == len(digests) == 20
     assert all(len(digest) == 64 for digest in digests)
 
 

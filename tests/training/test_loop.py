@@ -15,8 +15,10 @@ from pipeline.params import ALL_VARIANTS, Params, Variant
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.loop import Trained, fit
 from pipeline.training.measure import Probing
+from pipeline.training.optimizers import OPTIMIZERS
 from pipeline.training.part import PartTraining
 from pipeline.training.population import ROWS_AT_ONCE, Population
+from tests.reference import optimizer as reference_optimizer
 from tests.reference import reference
 from tests.samples import KINDS, population
 
@@ -59,11 +61,7 @@ def plain_pytorch(
     """The training losses and the measured losses of one member, as a tutorial would write it."""
     network, loss = reference(params.model, variant, seed).double(), nn.CrossEntropyLoss()
     settings = params.train
-    optimizer: torch.optim.Optimizer = (
-        torch.optim.Adam(network.parameters(), lr=settings.lr)
-        if settings.optimizer == "adam"
-        else torch.optim.SGD(network.parameters(), lr=settings.lr, momentum=settings.momentum)
-    )
+    optimizer = reference_optimizer(settings, network.parameters())
     losses, measured = [], []
     for epoch in range(settings.epochs + 1):
         network.eval()
@@ -86,6 +84,8 @@ def plain_pytorch(
     [
         {"optimizer": "adam", "lr": "0.1"},
         {"optimizer": "adam", "lr": "1e-3", "activation": "tanh"},
+        {"optimizer": "adamw", "lr": "0.01", "weight_decay": "1"},
+        {"optimizer": "rmsprop", "lr": "0.01"},
         {"optimizer": "sgd", "lr": "0.1", "momentum": "0.9", "activation": "relu"},
         {"optimizer": "sgd", "lr": "0.5", "momentum": "0"},
     ],
@@ -258,7 +258,7 @@ def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
     assert 0.1 * allowed < sum(kept.values()) < 0.5 * allowed
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(("variant", "position"), KINDS)
 def test_no_step_waits_for_a_device(params: Make, variant: Variant, position: str, optimizer: str) -> None:
     """The device `meta` computes shapes alone: whatever asked for a value would raise."""
@@ -337,7 +337,7 @@ def test_measuring_does_not_change_the_training(params: Make, examples: Images, 
     assert equal(measured, fit(chosen, train, nothing))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_again_is_bit_identical(params: Make, examples: Images, optimizer: str) -> None:
     chosen = population(params(**SETTINGS, optimizer=optimizer), "batchnorm")
     measure = on(examples(20, seed=1))
@@ -401,7 +401,11 @@ class Memory(Checkpoint):
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4, 6])
-@pytest.mark.parametrize("settings", [{"noise": "true"}, {"optimizer": "sgd"}], ids=["adam-noise", "sgd"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"noise": "true"}, {"optimizer": "adamw"}, {"optimizer": "rmsprop"}, {"optimizer": "sgd"}],
+    ids=["adam-noise", "adamw", "rmsprop", "sgd"],
+)
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
 def test_a_resumed_training_is_as_if_it_had_never_stopped(
     params: Make,
