@@ -11,9 +11,10 @@ from torch import Tensor
 from benchmarks.settings import read_images
 from pipeline import paths
 from pipeline.analysis.tables import format_number, markdown_table
-from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
+from pipeline.data.dataset import Examples, split
 from pipeline.errors import UserError
 from pipeline.network.device import device_memory
+from pipeline.network.perceptron import widths
 from pipeline.params import VARIANTS, Params, load
 from pipeline.training.part import PartTraining
 from pipeline.training.population import Population
@@ -84,8 +85,7 @@ def operations(params: Params, images: int) -> float:
     Each layer has one product forward and two backward, for the gradients of its weights and of its inputs; the first
     layer does not need the latter.
     """
-    widths = [PIXELS, *params.model.hidden, CLASSES]
-    products = [inputs * outputs for inputs, outputs in pairwise(widths)]
+    products = [inputs * outputs for inputs, outputs in pairwise(widths(params.model))]
     return 2 * images * (3 * sum(products) - products[0])
 
 
@@ -96,10 +96,10 @@ def traffic(params: Params, images: int) -> float:
     activations are written once, read once forward and once backward; at every step the weights are read forward and
     backward, their gradients written, and Adam reads four such tensors and writes three.
     """
-    widths = [PIXELS, *params.model.hidden, CLASSES]
-    weights = sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
+    pixels, *units = widths(params.model)
+    weights = sum((inputs + 1) * outputs for inputs, outputs in pairwise([pixels, *units]))
     steps = -(-images // params.train.batch_size)
-    return 4 * (images * (4 * PIXELS + 6 * sum(widths[1:])) + 10 * weights * steps)
+    return 4 * (images * (4 * pixels + 6 * sum(units)) + 10 * weights * steps)
 
 
 def speed(device: torch.device, size: int = 8192) -> Speed:

@@ -14,7 +14,8 @@ from torchvision import datasets, transforms
 
 from benchmarks.settings import check_images
 from pipeline.data import idx
-from pipeline.data.dataset import CLASSES, PIXELS
+from pipeline.data.dataset import PIXELS
+from pipeline.network.perceptron import widths
 from pipeline.params import Params, Variant
 
 Images = Dataset[tuple[Tensor, int]]
@@ -49,11 +50,12 @@ def with_validation(params: Params, variant: Variant, batch: int) -> Iterator[fl
 def network(params: Params, variant: Variant) -> nn.Sequential:
     """Build the lab's perceptron: Batch Normalization, if any, follows the sigmoid."""
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise([PIXELS, *params.model.hidden]):
+    *hidden, last = pairwise(widths(params.model))
+    for inputs, outputs in hidden:
         layers += [nn.Linear(inputs, outputs), nn.Sigmoid()]
         if variant == "batchnorm":
             layers.append(nn.BatchNorm1d(outputs))
-    return nn.Sequential(*layers, nn.Linear(params.model.hidden[-1], CLASSES))
+    return nn.Sequential(*layers, nn.Linear(*last))
 
 
 def _train(net: nn.Sequential, optimizer: torch.optim.Optimizer, loader: DataLoader[tuple[Tensor, int]]) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from benchmarks.settings import LARGE_BATCH, read_images
 from pipeline import paths
-from pipeline.data.dataset import CLASSES, PIXELS, Examples, split
+from pipeline.data.dataset import Examples, split
+from pipeline.network.perceptron import widths
 from pipeline.params import Params, Variant
 from pipeline.records import sweeps as sweep_records
 from pipeline.sweeps.grid import list_points
@@ -59,9 +60,9 @@ def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
     They are the same for both variants, because Batch Normalization multiplies no matrices.
     """
     images = _images().images
-    widths = [PIXELS, *params.model.hidden, CLASSES]
-    weights = [torch.rand(pair) for pair in pairwise(widths)]
-    hidden = [torch.rand(len(images), width) for width in widths[1:]]
+    pairs = list(pairwise(widths(params.model)))
+    weights = [torch.rand(pair) for pair in pairs]
+    hidden = [torch.rand(len(images), outputs) for _, outputs in pairs]
     values = [images, *hidden]
     batches = [
         [

@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
@@ -13,8 +13,9 @@ from ruamel.yaml.events import AliasEvent
 
 from pipeline.errors import UserError
 
-Variant = Literal["plain", "batchnorm"]
-VARIANTS: tuple[Variant, Variant] = ("plain", "batchnorm")
+Variant = Literal["plain", "batchnorm", "layernorm", "groupnorm", "rmsnorm", "weightnorm"]
+ALL_VARIANTS: tuple[Variant, ...] = get_args(Variant)
+VARIANTS: tuple[Variant, Variant] = ("plain", "batchnorm")  # those that DVC's pipeline compares
 
 TEXTS = ("data.directory",)  # parameters whose values are any text, which is no YAML on the command line
 
@@ -38,11 +39,12 @@ class Data(Section):
 
 
 class Model(Section):
-    """The architecture of the perceptron, except for Batch Normalization."""
+    """The architecture of the perceptron, whatever its normalisation."""
 
     hidden: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)]
     activation: Literal["sigmoid", "tanh", "relu"]
-    batchnorm_position: Literal["after_activation", "before_activation"]
+    norm_position: Literal["after_activation", "before_activation"]
+    groups: Units
     initial_deviation: Annotated[float, Field(gt=0, le=1000)] | None
     binary_input: bool
     noise: bool
@@ -58,9 +60,10 @@ class Train(Section):
     epochs: Count
     batch_size: Count
     validation_batch_size: Count
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
     lr: Annotated[float, Field(gt=0, le=1e6)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)]
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]
     workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], Field(exclude=True)]

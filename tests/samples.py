@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.dataset import Split
-from pipeline.params import Params, Variant
+from pipeline.params import ALL_VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome, OutcomeJob
 from pipeline.sweeps.probe import Probe
 from pipeline.training.population import Population
@@ -14,6 +14,12 @@ from tools import sandbox
 
 ROOT = sandbox.ROOT
 PARAMS = ROOT / "params.yaml"
+POSITIONS = ("after_activation", "before_activation")
+KINDS: list[tuple[Variant, str]] = [  # every variant at the positions where it differs
+    (variant, position)
+    for variant in ALL_VARIANTS
+    for position in (POSITIONS[:1] if variant in ("plain", "weightnorm") else POSITIONS)
+]
 
 
 def population(params: Params, variant: Variant) -> Population:

@@ -40,6 +40,19 @@ def refusal(project: Path, *arguments: str) -> str:
     ("arguments", "words"),
     [
         (["run", "--batchnorm", "maybe"], "batchnorm = maybe: should be true or false"),
+        (
+            ["run", "--variant", "wide"],
+            "'--variant': 'wide' is not one of 'plain', 'batchnorm', 'layernorm', 'groupnorm', 'rmsnorm', 'weightnorm'",
+        ),
+        (
+            ["run", "--batchnorm", "false", "--variant", "layernorm"],
+            "variant = layernorm: contradicts batchnorm = false; give one of them",
+        ),
+        (
+            ["run", "--variant", "groupnorm", "--hidden", "8,6"],
+            "model.groups = 4: groupnorm cannot divide 6 units into equal groups",
+        ),
+        (["run", "--variant", "weightnorm", "--norm-position", "before_activation"], "weightnorm: has no position, "),
         (["run", "--batchnorm", "true", "--lr", "fast"], "train.lr = 'fast': should be a valid number"),
         (["run", "--batchnorm", "true", "--lr", "-1"], "train.lr = -1: should be greater than 0"),
         (["run", "--batchnorm", "true", "--speed", "9"], "speed = 9: not a parameter; choose from data.dataset, "),

@@ -1,7 +1,7 @@
 """Figures of curves, pairs, classes and confusions, in Okabe and Ito's colours, which suit colour-blind readers."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,30 @@ from pipeline.params import Variant
 
 Floats = NDArray[np.float64]
 
-COLOURS: dict[Variant, str] = {"plain": "#D55E00", "batchnorm": "#0072B2"}
-VARIANT_NAMES: dict[Variant, str] = {"plain": "plain", "batchnorm": "Batch Normalization"}
-DASHES: dict[Variant, str] = {"plain": "--", "batchnorm": "-"}
+COLOURS: dict[Variant, str] = {
+    "plain": "#D55E00",
+    "batchnorm": "#0072B2",
+    "layernorm": "#009E73",
+    "groupnorm": "#CC79A7",
+    "rmsnorm": "#E69F00",
+    "weightnorm": "#56B4E9",
+}
+VARIANT_NAMES: dict[Variant, str] = {
+    "plain": "plain",
+    "batchnorm": "Batch Normalization",
+    "layernorm": "Layer Normalization",
+    "groupnorm": "Group Normalization",
+    "rmsnorm": "RMSNorm",
+    "weightnorm": "Weight Normalization",
+}
+DASHES: dict[Variant, Any] = {
+    "plain": "--",
+    "batchnorm": "-",
+    "layernorm": "-.",
+    "groupnorm": ":",
+    "rmsnorm": (0, (5, 1, 1, 1, 1, 1)),
+    "weightnorm": (0, (10, 2)),
+}
 TENSORS = {
     "pre_activation": "pre-activation",
     "activation": "activation",
@@ -51,7 +72,7 @@ def curves(values: Mapping[Variant, Floats], first: int, xlabel: str, ylabel: st
         axis.plot(
             steps,
             lines.mean(axis=0),
-            DASHES[variant],
+            linestyle=DASHES[variant],
             color=COLOURS[variant],
             label=f"{VARIANT_NAMES[variant]}, mean of {len(lines)} seed{'s' * (len(lines) > 1)}",
             **STYLE,
@@ -140,8 +161,13 @@ def legend(figure: Figure, axis: Axes) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
 
 
-def shared_legend(figure: Figure, variants: Mapping[Variant, Any]) -> None:
+def shared_legend(figure: Figure, variants: Sized) -> None:
     """Put the legend of the first axis that shows all variants above the figure."""
     axis = next(axis for axis in figure.axes if len(axis.get_legend_handles_labels()[0]) == len(variants))
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+
+
+def layers(tensors: Iterable[str]) -> list[str]:
+    """Return the layers of hidden tensors such as `layer1.activation`, in the order of their numbers."""
+    return sorted({name.split(".")[0] for name in tensors}, key=lambda layer: int(layer.removeprefix("layer")))

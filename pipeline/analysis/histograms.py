@@ -18,6 +18,7 @@ from pipeline.analysis.figures import (
     VARIANT_NAMES,
     Floats,
     blank,
+    layers,
     legend,
     pixels,
     shared_legend,
@@ -41,10 +42,10 @@ def by_layer(
         scales: The axis on which each tensor is binned.
     """
     tensors = sorted({name for by_tensor in counts.values() for name in by_tensor})
-    layers = sorted({name.split(".")[0] for name in tensors}, key=lambda layer: int(layer.removeprefix("layer")))
+    rows = layers(tensors)
     kinds = [kind for kind in TENSORS if any(name.endswith(f".{kind}") for name in tensors)]
-    figure, axes = blank(len(layers), len(kinds), width=3.6 * len(kinds), height=2.5 * len(layers) + 0.6)
-    for row, layer in enumerate(layers):
+    figure, axes = blank(len(rows), len(kinds), width=3.6 * len(kinds), height=2.5 * len(rows) + 0.6)
+    for row, layer in enumerate(rows):
         for column, kind in enumerate(kinds):
             axis, name = axes[row, column], f"{layer}.{kind}"
             for variant, by_tensor in counts.items():
@@ -52,7 +53,7 @@ def by_layer(
                     _steps(axis, scales[name], _fractions(by_tensor[name]), variant)
             _value_axis(axis, scales[name])
             axis.set_title(f"hidden layer {layer.removeprefix('layer')}: {TENSORS[kind]}", fontsize=10)
-            if row == len(layers) - 1:
+            if row == len(rows) - 1:
                 axis.set_xlabel(f"{TENSORS[kind]} (no unit)")
         axes[row, 0].set_ylabel("fraction of values per bin")
     shared_legend(figure, counts)
@@ -122,7 +123,7 @@ def lab_views(rows: Mapping[str, Sequence[tuple[str, Mapping[Variant, Floats], b
                 axis.hist(array, bins=list(bins), color=COLOURS[variant], alpha=0.55, label=VARIANT_NAMES[variant])
             axis.set_title(f"{name}:\n{title}", fontsize=9)
             axis.set(xlabel="second hidden layer (no unit)", ylabel="number of units")
-    shared_legend(figure, COLOURS)
+    shared_legend(figure, values)
     return figure
 
 

@@ -24,6 +24,8 @@ from pipeline.workers import open_workers
 def train(variant: Variant, overrides: dict[str, str]) -> None:
     """Train every seed of one variant, into runs/VARIANT.
 
+    VARIANT is one of the two that DVC's pipeline compares; `run --variant` trains any.
+
     \b
     python -m pipeline train batchnorm
     python -m pipeline train plain --lr 0.01 --seeds 0,1

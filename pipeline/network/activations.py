@@ -1,4 +1,4 @@
-"""Histograms and moments of the hidden tensors that `Perceptron.forward` computes.
+"""Histograms and moments of the hidden tensors that a network computes.
 
 Bins are fixed, so that histograms of any two networks, epochs and layers can be compared. Unbounded values are binned
 evenly in asinh(value), which is linear around zero and logarithmic far from it, because pre-activations reach the
@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.data.dataset import Examples
 from pipeline.network.layers import by_vectors
 from pipeline.network.metrics import predict, score
-from pipeline.network.perceptron import Perceptron
+from pipeline.network.network import Network, Side
 
 BINS = 100
 REACH = 10.0  # asinh(11013); the outermost bins also hold all values beyond it
@@ -106,7 +106,7 @@ class _Summary:
             yield "saturated", self.sums["saturated"] / self.values
 
 
-def measure(network: Perceptron, activation: str, examples: Examples, batch_size: int) -> dict[str, Tensor]:
+def measure(network: Network, activation: str, examples: Examples, batch_size: int) -> dict[str, Tensor]:
     """Measure losses, accuracies and hidden tensors in one pass over `examples`.
 
     Args:
@@ -121,11 +121,12 @@ def measure(network: Perceptron, activation: str, examples: Examples, batch_size
         that could saturate follows, `.saturated` [members], the fraction of values that saturate the activation
         function.
     """
-    summaries: dict[str, _Summary] = {}
+    summaries = {
+        tensor.name: _Summary(scale(tensor.name, activation), _saturation(tensor.side, activation))
+        for tensor in network.hidden_tensors()
+    }
 
     def observe(name: str, values: Tensor) -> None:
-        if name not in summaries:
-            summaries[name] = _Summary(scale(name, activation), _saturation(name, activation, network.before))
         summaries[name].add(values)
 
     logits = predict(network, examples.images, batch_size, observe)
@@ -139,9 +140,7 @@ def measure(network: Perceptron, activation: str, examples: Examples, batch_size
     }
 
 
-def _saturation(tensor: str, activation: str, batchnorm_before: bool) -> Callable[[Tensor], Tensor] | None:
-    if tensor.endswith(".activation"):
-        return SATURATED_OUTPUT[activation]
-    if tensor.endswith(".pre_activation") or batchnorm_before:
-        return SATURATED_INPUT[activation]
-    return None  # normalised after the activation, so that nothing that could saturate follows
+def _saturation(side: Side, activation: str) -> Callable[[Tensor], Tensor] | None:
+    if side is None:
+        return None
+    return (SATURATED_INPUT if side == "input" else SATURATED_OUTPUT)[activation]

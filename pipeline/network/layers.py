@@ -1,4 +1,4 @@
-"""The layers, each computed for all members at once: affine maps, Batch Normalization, and noise in its place.
+"""Layers, each computed for all members at once: affine maps, and noise in the place of a normalisation.
 
 On one thread of a CPU, a member's results do not depend on the members beside it, to the last bit.
 """
@@ -12,12 +12,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-EPSILON = 1e-5
-MOMENTUM = 0.1
 # PyTorch computes tensors by vectors of at most this many values, and what is left at their ends by other code, which
 # rounds differently. Where that would be the end of some member's values, they are padded.
 VECTOR = 64
-MANY = 256  # rows from which Batch Normalization is as fast for one member after another as for all at once
 NOISE_STREAM = 2**32  # separates these random streams from those of `batch_order`, whose second key is the epoch
 
 
@@ -52,6 +49,10 @@ class Linear(nn.Module):
         for parameter in (self.weight, self.bias):
             parameter[member] = torch.empty(parameter.shape[1:]).uniform_(-bound, bound, generator=generator)
 
+    def matrix(self) -> Tensor:
+        """Return the matrices of the maps [members, outputs, inputs]."""
+        return self.weight
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply each member's map.
 
@@ -61,7 +62,7 @@ class Linear(nn.Module):
         Returns:
             [members, batch, outputs].
         """
-        result: Tensor = _Affine.apply(inputs.expand(len(self.weight), -1, -1), self.weight, self.bias)
+        result: Tensor = _Affine.apply(inputs.expand(len(self.weight), -1, -1), self.matrix(), self.bias)
         return result
 
 
@@ -91,49 +92,6 @@ def by_vectors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tenso
         return function(F.pad(values.flatten(), (0, missing)))[: values.numel()].view(values.shape)
 
     return padded
-
-
-class BatchNorm(nn.Module):
-    """Batch Normalization (Ioffe & Szegedy 2015, algorithm 1) of every unit of every member.
-
-    Training normalises by the batch's mean and biased variance. Evaluation normalises by the running statistics, which
-    training updates by PyTorch's rule `running = 0.9 running + 0.1 batch`, with the unbiased variance.
-
-    Attributes:
-        scale, shift: The learned γ and β [members, units].
-        running_mean, running_var: The running statistics [members, units].
-    """
-
-    def __init__(self, members: int, units: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(members, units))
-        self.shift = nn.Parameter(torch.zeros(members, units))
-        self.running_mean: Tensor
-        self.running_var: Tensor
-        self.register_buffer("running_mean", torch.zeros(members, units))
-        self.register_buffer("running_var", torch.ones(members, units))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Normalise `inputs` [members, batch, units] over the batch, then scale and shift them; the shape stays."""
-        members, batch, units = inputs.shape
-        parts = (self.running_mean, self.running_var, self.scale, self.shift)
-        if inputs.device.type == "cpu" and batch >= MANY:
-            columns = [self._normalise(*of_member) for of_member in zip(inputs, *parts, strict=True)]
-            return columns[0].unsqueeze(0) if members == 1 else torch.stack(columns)
-        joined = inputs.transpose(0, 1).reshape(batch, members * units)
-        missing = -joined.shape[1] % VECTOR if inputs.device.type == "cpu" else 0
-        if not missing:
-            normalised = self._normalise(joined, *(part.flatten() for part in parts))
-        else:
-            mean, var, scale, shift = (F.pad(part.flatten(), (0, missing)) for part in parts)
-            normalised = self._normalise(F.pad(joined, (0, missing)), mean, var, scale, shift)[:, :-missing]
-            self.running_mean.copy_(mean[:-missing].view_as(self.running_mean))
-            self.running_var.copy_(var[:-missing].view_as(self.running_var))
-        return normalised.reshape(batch, members, units).transpose(0, 1)
-
-    def _normalise(self, columns: Tensor, mean: Tensor, var: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """Normalise each of `columns` [batch, columns], and update `mean` and `var` in training."""
-        return F.batch_norm(columns, mean, var, scale, shift, self.training, MOMENTUM, EPSILON)
 
 
 class Noise(nn.Module):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from pipeline.network.perceptron import Observer, Perceptron
+from pipeline.network.network import Network, Observer
 
 
 def member_losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -20,14 +20,14 @@ def member_losses(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
 
 
-def predict(network: Perceptron, images: Tensor, batch_size: int, observe: Observer | None = None) -> Tensor:
+def predict(network: Network, images: Tensor, batch_size: int, observe: Observer | None = None) -> Tensor:
     """Compute logits batch by batch, which bounds the memory needed.
 
     Args:
         network: The members.
         images: [count, 784].
         batch_size: The most images in a forward pass.
-        observe: Receives the hidden tensors of each batch, as in `Perceptron.forward`.
+        observe: Receives the hidden tensors of each batch, as in `Network.forward`.
 
     Returns:
         Logits [members, count, classes].

@@ -1,7 +1,6 @@
-"""The perceptron, computed for any number of members at once; one argument switches Batch Normalization on."""
+"""The perceptron, computed for any number of members at once; one word chooses its normalisation."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.data.dataset import CLASSES, PIXELS
-from pipeline.network.layers import BatchNorm, Linear, Noise, by_vectors
-from pipeline.params import Model
+from pipeline.network.layers import Linear, Noise, by_vectors
+from pipeline.network.network import HiddenTensor, Network, Observer, Side
+from pipeline.network.normalisation import LINEARS, NORMS
+from pipeline.params import Model, Variant
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": by_vectors(torch.sigmoid),
@@ -19,36 +20,37 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
 }
 
-Observer = Callable[[str, Tensor], None]  # receives the name and values of a hidden tensor, [members, batch, units]
 
-
-class Perceptron(nn.Module):
+class Perceptron(Network):
     """Networks of 784 pixels, hidden layers and 10 logits: one for each seed, all computed together.
 
-    Members never influence one another. A member's initial weights depend only on its seed, not on Batch
-    Normalization or on the other members, so that both variants of a seed start with equal weights.
+    A member's initial weights depend only on its seed, not on the normalisation or on the other members, so that all
+    variants of a seed start with equal weights.
     """
 
-    def __init__(self, model: Model, batchnorm: bool, seeds: Sequence[int]) -> None:
+    def __init__(self, model: Model, variant: Variant, seeds: Sequence[int]) -> None:
         """Draw the initial weights, on the CPU.
 
         Args:
-            model: The architecture.
-            batchnorm: Whether every hidden layer has Batch Normalization.
+            model: The architecture, which `check_variant` accepts.
+            variant: The normalisation of every hidden layer.
             seeds: One for each member.
         """
         super().__init__()
-        widths = [PIXELS, *model.hidden, CLASSES]
-        linears = [Linear(len(seeds), *pair) for pair in pairwise(widths)]
+        *hidden, last = pairwise(widths(model))
+        kind = LINEARS.get(variant, Linear)
+        linears = [*(kind(len(seeds), *pair) for pair in hidden), Linear(len(seeds), *last)]
         for member, seed in enumerate(seeds):
             generator = torch.Generator().manual_seed(seed)
             for linear in linears:
                 linear.draw(member, generator, model.initial_deviation)
         self.linears = nn.ModuleList(linears)
-        self.norms = nn.ModuleList(BatchNorm(len(seeds), units) for units in model.hidden if batchnorm)
+        norms = [NORMS[variant](len(seeds), units, model) for units in model.hidden if variant in NORMS]
+        self.norms = nn.ModuleList(norms)
         self.noises = nn.ModuleList(Noise(seeds, layer) for layer in range(len(model.hidden)) if model.noise)
+        self.hidden = model.hidden
         self.function = ACTIVATIONS[model.activation]
-        self.before = model.batchnorm_position == "before_activation"
+        self.before = model.norm_position == "before_activation"
         self.binary = model.binary_input
 
     def forward(self, images: Tensor, observe: Observer | None = None) -> Tensor:
@@ -57,7 +59,7 @@ class Perceptron(nn.Module):
         Args:
             images: [members, batch, 784], or [batch, 784] shared by all members.
             observe: Receives every hidden tensor as soon as it is computed: in layer 1 `layer1.pre_activation`,
-                `layer1.activation` and, with Batch Normalization, `layer1.normalised`.
+                `layer1.activation` and, where activations are normalised, `layer1.normalised`.
 
         Returns:
             Logits [members, batch, 10].
@@ -77,29 +79,19 @@ class Perceptron(nn.Module):
         logits: Tensor = self.linears[-1](hidden)
         return logits
 
-    @contextlib.contextmanager
-    def batch_statistics(self) -> Iterator[None]:
-        """Normalise by each batch's own statistics within the context; on leaving, restore the running statistics."""
-        training = self.norms.training
-        self.norms.train()
-        with self.restored_statistics():
-            try:
-                yield
-            finally:
-                self.norms.train(training)
-
-    @contextlib.contextmanager
-    def restored_statistics(self) -> Iterator[None]:
-        """Restore the running statistics on leaving the context."""
-        saved = [buffer.clone() for buffer in self.norms.buffers()]
-        try:
-            yield
-        finally:
-            for buffer, values in zip(self.norms.buffers(), saved, strict=True):
-                buffer.copy_(values)
+    def hidden_tensors(self) -> tuple[HiddenTensor, ...]:
+        """Return the hidden tensors in the order in which they are computed."""
+        kinds: list[tuple[str, Side]] = [("pre_activation", "input"), ("activation", "output")]
+        if self.norms:
+            kinds.insert(1 if self.before else 2, ("normalised", "input" if self.before else None))
+        return tuple(
+            HiddenTensor(f"layer{number}.{kind}", units, side)
+            for number, units in enumerate(self.hidden, start=1)
+            for kind, side in kinds
+        )
 
     def _normalise(self, number: int, hidden: Tensor, observe: Observer) -> Tensor:
-        """Apply Batch Normalization and noise, as far as the network has them."""
+        """Apply normalisation and noise, as far as the network has them."""
         if self.norms:
             hidden = self.norms[number](hidden)
             observe(f"layer{number + 1}.normalised", hidden)
@@ -108,16 +100,21 @@ class Perceptron(nn.Module):
         return hidden
 
 
-def restore(model: Model, batchnorm: bool, weights: Mapping[str, NDArray[np.float32]]) -> Perceptron:
+def widths(model: Model) -> list[int]:
+    """Return the values per image from the input to the logits, such as 784, 100, 100, 10."""
+    return [PIXELS, *model.hidden, CLASSES]
+
+
+def restore(model: Model, variant: Variant, weights: Mapping[str, NDArray[np.float32]]) -> Perceptron:
     """Rebuild trained networks, in evaluation mode and on the CPU.
 
     Args:
         model: The architecture that they were trained with.
-        batchnorm: Whether they have Batch Normalization.
+        variant: Their normalisation.
         weights: Their state by PyTorch's names, every array with the members first.
     """
     members = len(next(iter(weights.values())))
-    network = Perceptron(model, batchnorm, seeds=range(members))
+    network = Perceptron(model, variant, seeds=range(members))
     network.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return network.eval()
 

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.data.dataset import PIXELS
 from pipeline.data.idx import TEST_IMAGES
 from pipeline.data.images import ImageFiles
-from pipeline.network.perceptron import Perceptron, restore
+from pipeline.network.network import Network
+from pipeline.network.perceptron import restore
 from pipeline.params import Model, Variant
 
 PACKAGE = Path(__file__).parents[1]  # the code that a logged model carries
@@ -30,7 +31,7 @@ _NETWORK, _WEIGHTS = "network.json", "weights.safetensors"
 class Classifier:
     """One network behind MLflow's interface."""
 
-    def __init__(self, network: Perceptron) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
 
     @torch.no_grad()
@@ -103,4 +104,4 @@ def _load_pyfunc(path: str) -> Classifier:
     description = json.loads((Path(path) / _NETWORK).read_text(encoding="utf-8"))
     weights = safetensors.numpy.load_file(Path(path) / _WEIGHTS)
     model = Model.model_validate(description["model"])
-    return Classifier(restore(model, description["variant"] == "batchnorm", weights))
+    return Classifier(restore(model, description["variant"], weights))

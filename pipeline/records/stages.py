@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.analysis import histograms
-from pipeline.analysis.figures import TENSORS
+from pipeline.analysis.figures import TENSORS, layers
 from pipeline.data.idx import FILES
 from pipeline.data.images import ImageFiles
 from pipeline.network import activations
@@ -181,7 +181,7 @@ class TrainRecord(StageRecord):
             pictures = histograms.frames(self.variant, tensor, counts, axis, epochs)
             for epoch, picture in zip(epochs, pictures, strict=True):
                 run.log_image(tensor.replace(".", "_"), epoch, picture)
-        keys = [f"layer{at + 1}_{kind}" for at in range(len(self.params.model.hidden)) for kind in TENSORS]
+        keys = [f"{layer}_{kind}" for layer in layers(trained.histograms) for kind in TENSORS]  # of all variants
         run.set_experiment_tag(saved_view.TAG, saved_view.variants(keys, trained.epochs))
 
 

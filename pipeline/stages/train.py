@@ -8,7 +8,7 @@ from pipeline.data.dataset import Split, check_batches, split
 from pipeline.data.images import ImageFiles
 from pipeline.network import activations
 from pipeline.network.device import configure_device
-from pipeline.network.perceptron import Perceptron
+from pipeline.network.network import Network
 from pipeline.params import Params
 from pipeline.training.history import save_history
 from pipeline.training.job import Job, Workers
@@ -24,7 +24,7 @@ class TrainJob(Job[Trained]):
     def run(self, split: Split, on_epoch: OnEpoch | None = None) -> Trained:
         """Train, and measure the activations of the validation images before the first epoch and after each."""
 
-        def measure(network: Perceptron) -> dict[str, Tensor]:
+        def measure(network: Network) -> dict[str, Tensor]:
             batch_size = self.part.train.validation_batch_size
             return activations.measure(network, self.part.model.activation, split.validation, batch_size)
 

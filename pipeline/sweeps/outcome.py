@@ -20,7 +20,8 @@ from torch import Tensor
 from pipeline.data.dataset import Examples, Split
 from pipeline.files import write_atomic
 from pipeline.network.metrics import predict, score
-from pipeline.network.perceptron import Perceptron, restore
+from pipeline.network.network import Network
+from pipeline.network.perceptron import restore
 from pipeline.sweeps.probe import Probe
 from pipeline.training.history import Floats
 from pipeline.training.job import Job
@@ -103,7 +104,7 @@ class OutcomeJob(Job[Outcome]):
         """Train and test the networks on the device of the images."""
         batch_size = self.part.train.validation_batch_size
 
-        def measure(network: Perceptron) -> dict[str, Tensor]:
+        def measure(network: Network) -> dict[str, Tensor]:
             return score(predict(network, split.validation.images, batch_size), split.validation.labels)
 
         probing = self.probe.probing(self.part, split) if self.probe else None
@@ -128,7 +129,7 @@ class OutcomeJob(Job[Outcome]):
 def _test(part: Population, weights: Mapping[str, Tensor], test: Examples) -> dict[str, Tensor]:
     """Score the trained members on the test images."""
     arrays = {name: tensor.numpy() for name, tensor in weights.items()}
-    network = restore(part.model, part.variant == "batchnorm", arrays).to(test.images.device)
+    network = restore(part.model, part.variant, arrays).to(test.images.device)
     scores = score(predict(network, test.images, part.train.validation_batch_size), test.labels)
     return {name: values.cpu() for name, values in scores.items()}
 

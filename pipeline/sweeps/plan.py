@@ -130,5 +130,5 @@ def estimate(populations: Sequence[Population], examples: Split, workers: int) -
 def _model(params: Params, variant: Variant) -> Model:
     """Return the network to train: without Batch Normalization or noise, its position makes no difference."""
     if variant == "plain" and not params.model.noise:
-        return params.model.model_copy(update={"batchnorm_position": "after_activation"})
+        return params.model.model_copy(update={"norm_position": "after_activation"})
     return params.model

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pipeline.network.perceptron import Perceptron
+from pipeline.network.network import Network
 
-Measure = Callable[[Perceptron], Mapping[str, Tensor]]  # from a network to named tensors, the members first
+Measure = Callable[[Network], Mapping[str, Tensor]]  # from a network to named tensors, the members first
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Population:
 
     def network(self) -> Perceptron:
         """Build the untrained members, on the CPU."""
-        return Perceptron(self.model, self.variant == "batchnorm", self.seeds)
+        return Perceptron(self.model, self.variant, self.seeds)
 
     def epochs(self) -> int:
         """Return the number of epochs that training takes, summed over the members."""
@@ -60,10 +60,11 @@ class Population:
 
     def bytes_per_member(self) -> int:
         """Return an upper bound of the memory that a member takes while it is trained and measured."""
-        widths = [PIXELS, *self.model.hidden, CLASSES]
-        weights = sum((inputs + 3) * outputs for inputs, outputs in pairwise(widths))
+        network = replace(self, seeds=self.seeds[:1]).network()
+        weights = sum(weight.numel() for weight in network.parameters())
+        units = sum(tensor.units for tensor in network.hidden_tensors() if tensor.side == "output")
         rows = max(self.train.batch_size, self.train.validation_batch_size)
-        values = rows * (2 * PIXELS + VALUES_OF_A_UNIT * sum(widths[1:]))
+        values = rows * (2 * PIXELS + VALUES_OF_A_UNIT * (units + CLASSES))
         return 4 * (4 * weights + values)  # float32; weights, their gradients and Adam's two moments
 
     def digest(self, holdout: int, images: str) -> str:

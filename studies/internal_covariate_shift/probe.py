@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.dataset import Split
-from pipeline.network.perceptron import Perceptron
+from pipeline.network.network import Network
 from pipeline.training.measure import Measure
 from pipeline.training.population import Population
 
@@ -12,7 +12,7 @@ PERCENTILES = (0.15, 0.5, 0.85)
 IMAGES = 1000  # validation images over which the percentiles are taken
 
 
-def probe(population: Population, split: Split) -> Measure:
+def probe(_population: Population, split: Split) -> Measure:
     """Return a measurement of the input of the last activation functions, in evaluation mode.
 
     Returns:
@@ -20,13 +20,12 @@ def probe(population: Population, split: Split) -> Measure:
         [members], those of the first unit; and `all_15`, `all_50` and `all_85` [members], over all units and images.
     """
     images = split.validation.images[:IMAGES]
-    last = len(population.model.hidden)
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
         network(images, tensors.__setitem__)
-        inputs = tensors[f"layer{last}.{'normalised' if network.norms and network.before else 'pre_activation'}"]
-        by_unit = inputs.transpose(1, 2).contiguous()
+        *_, entering = (tensor.name for tensor in network.hidden_tensors() if tensor.side == "input")
+        by_unit = tensors[entering].transpose(1, 2).contiguous()
         levels = torch.tensor(PERCENTILES, dtype=by_unit.dtype, device=by_unit.device)
         percentiles = by_unit.quantile(levels, dim=2).permute(1, 2, 0)
         views = {"unit": percentiles[:, 0].T, "all": by_unit.flatten(1).quantile(levels, dim=1)}

@@ -7,6 +7,7 @@ whereas its method `forward`, which is trained, normalises after it. The lab cal
 from torch import Tensor
 
 from pipeline.data.dataset import Split
+from pipeline.network.network import Network
 from pipeline.network.perceptron import Perceptron
 from pipeline.training.measure import Measure
 from pipeline.training.population import Population
@@ -23,7 +24,8 @@ def probe(population: Population, split: Split) -> Measure:
     layer = min(2, len(population.model.hidden))
     images = split.test.images
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
+        assert isinstance(network, Perceptron)
         tensors: dict[str, Tensor] = {}
         network(images, tensors.__setitem__)
         entering = "normalised" if network.norms and network.before else "pre_activation"

@@ -73,7 +73,7 @@ def report(results: Sequence[Result], params: Params, _every: int) -> Report:
     settings = params.evaluate
     rows = []
     for result in results:
-        position = POSITIONS[result.point.params.model.batchnorm_position]
+        position = POSITIONS[result.point.params.model.norm_position]
         for claim, measured, measure, more, less in CLAIMS:
             batchnorm, plain = measure(result.outcomes["batchnorm"]), measure(result.outcomes["plain"])
             comparison = compare(batchnorm, plain, settings.confidence, settings.resamples)
@@ -88,7 +88,7 @@ def report(results: Sequence[Result], params: Params, _every: int) -> Report:
     header = ["Batch Normalization", "the lab says", "measured", "plain", "batchnorm", "difference", "pairs", "verdict"]
     lines = ["# Does the lab's reading of its results hold?", "", *markdown_table(header, rows), ""]
     rows_of_figure = {
-        POSITIONS[result.point.params.model.batchnorm_position]: [
+        POSITIONS[result.point.params.model.norm_position]: [
             ("one seed, the lab's computation and bins", _values(result, "lab", 1), False),
             ("all seeds, the lab's computation, shared bins", _values(result, "lab"), True),
             ("all seeds, what enters the sigmoid, shared bins", _values(result, "network"), True),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.metrics import member_losses
-from pipeline.network.perceptron import Perceptron
+from pipeline.network.network import Network
 from pipeline.training.measure import Measure
 from pipeline.training.population import Population
 
@@ -29,7 +29,7 @@ def probe(population: Population, split: Split) -> Measure:
     return lambda network: along_the_gradient(network, batch, lengths)
 
 
-def along_the_gradient(network: Perceptron, batch: Examples, lengths: Sequence[float]) -> dict[str, Tensor]:
+def along_the_gradient(network: Network, batch: Examples, lengths: Sequence[float]) -> dict[str, Tensor]:
     """Measure the loss and its gradient at the weights and at steps along the gradient.
 
     Args:
@@ -66,7 +66,7 @@ def along_the_gradient(network: Perceptron, batch: Examples, lengths: Sequence[f
 
 
 def _loss_and_gradient(
-    network: Perceptron, batch: Examples, weights: Sequence[Tensor]
+    network: Network, batch: Examples, weights: Sequence[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     with torch.enable_grad():
         logits = network(batch.images)

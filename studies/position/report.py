@@ -21,7 +21,7 @@ def report(results: Sequence[Result], params: Params, _every: int) -> Report:
             position: [
                 result
                 for result in results
-                if (result.point.params.model.activation, result.point.params.model.batchnorm_position)
+                if (result.point.params.model.activation, result.point.params.model.norm_position)
                 == (function, position)
             ]
             for position in POSITIONS

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.metrics import predict, score
+from pipeline.network.network import Network
 from pipeline.network.perceptron import Perceptron
 from pipeline.training.measure import Measure
 from pipeline.training.population import Population
@@ -27,15 +28,16 @@ def probe(population: Population, split: Split) -> Measure:
     images = split.train.images[:IMAGES]
     batches = [batch for batch in torch.split(images, size) if len(batch) == min(size, len(images))]
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
+        assert isinstance(network, Perceptron)
         running = _accuracy(network, split.validation, size)
-        if not network.norms:
+        if not (buffers := list(network.norms.buffers())):
             return {"running": running, "batch": running, "recomputed": running}
         with network.batch_statistics():
             by_batch = _accuracy(network, split.validation, size)
         lags = _lags(network, recomputed := statistics(network, batches))
         with network.restored_statistics():
-            for buffer, value in zip(network.norms.buffers(), recomputed, strict=True):
+            for buffer, value in zip(buffers, recomputed, strict=True):
                 buffer.copy_(value)
             by_recomputed = _accuracy(network, split.validation, size)
         return {"running": running, "batch": by_batch, "recomputed": by_recomputed, **lags}

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
 from pipeline.analysis import figures
-from pipeline.params import VARIANTS, Variant
+from pipeline.params import ALL_VARIANTS, VARIANTS, Variant
 from tests.analysis.drawing import BATCHNORM, PLAIN, Floats, legend, only, values
 
 
@@ -17,12 +17,13 @@ def drawn(axis: Axes, colour: str) -> list[Floats]:
     return [np.asarray(line.get_xydata()) for line in axis.lines if to_hex(str(line.get_color())) == colour]
 
 
-def test_the_two_colours_are_okabe_and_itos_and_the_lines_differ_without_them() -> None:
-    assert {variant: colour.lower() for variant, colour in figures.COLOURS.items()} == {
-        "plain": PLAIN,
-        "batchnorm": BATCHNORM,
-    }
-    assert figures.DASHES["plain"] != figures.DASHES["batchnorm"]
+def test_every_variant_has_a_name_and_one_of_okabe_and_itos_colours_and_its_lines_differ_without_it() -> None:
+    assert (figures.COLOURS["plain"].lower(), figures.COLOURS["batchnorm"].lower()) == (PLAIN, BATCHNORM)
+    palette = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
+    assert set(figures.COLOURS.values()) <= palette
+    for table in (figures.COLOURS, figures.DASHES, figures.VARIANT_NAMES):
+        assert tuple(table) == ALL_VARIANTS
+        assert len(set(table.values())) == len(ALL_VARIANTS)
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -12,16 +12,16 @@ from pipeline.data.dataset import Examples
 from pipeline.network.activations import BINS, Scale, measure, scale
 from pipeline.network.metrics import member_losses
 from pipeline.network.perceptron import Perceptron
-from pipeline.params import Params
+from pipeline.params import Params, Variant
+from tests.samples import KINDS
 
-KINDS = [(False, "after_activation"), (True, "after_activation"), (True, "before_activation")]
 ACTIVATIONS = ["sigmoid", "tanh", "relu"]
 Make = Callable[..., Params]
 
 
-def network_of(params: Params, batchnorm: bool) -> Perceptron:
+def network_of(params: Params, variant: Variant) -> Perceptron:
     """Three members, in evaluation mode, wide enough apart to saturate some units."""
-    network = Perceptron(params.model, batchnorm, [0, 1, 2])
+    network = Perceptron(params.model, variant, [0, 1, 2])
     with torch.no_grad():
         for linear in network.linears:
             linear.get_parameter("weight").mul_(12)
@@ -93,11 +93,11 @@ def test_values_beyond_the_outermost_bins_land_in_them(axis: Scale) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize(("batchnorm", "position"), KINDS)
+@pytest.mark.parametrize(("variant", "position"), KINDS)
 def test_a_pass_counts_every_value_of_every_tensor(
-    params: Make, examples: Callable[..., Examples], activation: str, batchnorm: bool, position: str
+    params: Make, examples: Callable[..., Examples], activation: str, variant: Variant, position: str
 ) -> None:
-    network = network_of(params(hidden="9,8", activation=activation, batchnorm_position=position), batchnorm)
+    network = network_of(params(hidden="10,8", activation=activation, norm_position=position, groups="2"), variant)
     images = examples(31)
     measured = measure(network, activation, images, 10)
     seen = seen_by(network, images)
@@ -113,11 +113,11 @@ def test_a_pass_counts_every_value_of_every_tensor(
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 31, 1000])
-@pytest.mark.parametrize(("batchnorm", "position"), KINDS)
+@pytest.mark.parametrize(("variant", "position"), KINDS)
 def test_moments_are_numpys_for_any_batch_size(
-    params: Make, examples: Callable[..., Examples], batchnorm: bool, position: str, batch_size: int
+    params: Make, examples: Callable[..., Examples], variant: Variant, position: str, batch_size: int
 ) -> None:
-    network = network_of(params(hidden="9,8", batchnorm_position=position), batchnorm)
+    network = network_of(params(hidden="10,8", norm_position=position, groups="2"), variant)
     images = examples(31)
     measured = measure(network, "sigmoid", images, batch_size)
     for name, values in seen_by(network, images).items():
@@ -130,7 +130,7 @@ def test_moments_are_numpys_for_any_batch_size(
 
 @pytest.mark.parametrize("constant", [0.1, 300.1, -77.7])
 def test_a_constant_has_no_deviation(params: Make, examples: Callable[..., Examples], constant: float) -> None:
-    network = network_of(params(hidden="9"), batchnorm=False)
+    network = network_of(params(hidden="9"), "plain")
     with torch.no_grad():
         network.linears[0].get_parameter("weight").zero_()
         network.linears[0].get_parameter("bias").fill_(constant)
@@ -144,7 +144,7 @@ def test_a_constant_has_no_deviation(params: Make, examples: Callable[..., Examp
 def test_the_batch_size_bounds_memory_and_not_results(
     params: Make, examples: Callable[..., Examples], batch_size: int
 ) -> None:
-    network = network_of(params(hidden="9,8"), batchnorm=True).double()
+    network = network_of(params(hidden="10,8"), "batchnorm").double()
     images = Examples(examples(31).images.double(), examples(31).labels)
     whole, parts = (measure(network, "sigmoid", images, size) for size in (31, batch_size))
     assert whole.keys() == parts.keys()
@@ -165,11 +165,11 @@ FUNCTION: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize(("batchnorm", "position"), KINDS)
+@pytest.mark.parametrize(("variant", "position"), KINDS)
 def test_saturation_is_within_one_per_cent_of_the_limits(
-    params: Make, examples: Callable[..., Examples], activation: str, batchnorm: bool, position: str
+    params: Make, examples: Callable[..., Examples], activation: str, variant: Variant, position: str
 ) -> None:
-    network = network_of(params(hidden="9,8", activation=activation, batchnorm_position=position), batchnorm)
+    network = network_of(params(hidden="10,8", activation=activation, norm_position=position, groups="2"), variant)
     images = examples(31)
     measured = measure(network, activation, images, 10)
     for name, values in seen_by(network, images).items():
@@ -179,16 +179,16 @@ def test_saturation_is_within_one_per_cent_of_the_limits(
         outputs = values if name.endswith(".activation") else FUNCTION[activation](values)
         expected = DEFINITION[activation](outputs).mean(axis=(1, 2))
         np.testing.assert_allclose(measured[f"{name}.saturated"].numpy(), expected, atol=1 / 248, err_msg=name)
-        if not (batchnorm and position == "before_activation"):
+        if variant == "plain" or position == "after_activation":
             assert torch.equal(
                 measured[f"{name.split('.')[0]}.activation.saturated"],
                 measured[f"{name.split('.')[0]}.pre_activation.saturated"],
             )
-    assert 0 < measured["layer1.activation.saturated"].mean() < 1
+    assert 0 < measured["layer1.pre_activation.saturated"].mean() < 1
 
 
 def test_loss_and_accuracy_are_of_all_images(params: Make, examples: Callable[..., Examples]) -> None:
-    network = network_of(params(hidden="9,8"), batchnorm=True)
+    network = network_of(params(hidden="10,8"), "batchnorm")
     images = examples(31)
     measured = measure(network, "sigmoid", images, 10)
     with torch.no_grad():

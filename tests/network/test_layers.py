@@ -1,8 +1,8 @@
-"""Layers by themselves; `test_model.py` compares the networks made of them with formulas by hand."""
+"""Layers by themselves; `test_perceptron.py` compares the networks made of them with formulas by hand."""
 
 import torch
 
-from pipeline.network.layers import BatchNorm, Linear, Noise
+from pipeline.network.layers import Linear, Noise
 
 
 def test_noise_has_the_published_distribution() -> None:
@@ -34,14 +34,3 @@ def test_one_input_for_all_members_gives_what_a_copy_for_each_gives() -> None:
         linear.draw(member, generator, None)
     shared = torch.randn(6, 5, generator=generator)
     torch.testing.assert_close(linear(shared), linear(shared.expand(3, -1, -1)))
-
-
-def test_every_member_is_normalised_as_pytorch_would_alone() -> None:
-    ours, inputs = BatchNorm(2, 3), torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0)) * 4 + 2
-    theirs = [torch.nn.BatchNorm1d(3) for _ in range(2)]
-    trained = ours(inputs)
-    for member, norm in enumerate(theirs):
-        torch.testing.assert_close(trained[member], norm(inputs[member]))
-    evaluated = ours.eval()(inputs)
-    for member, norm in enumerate(theirs):
-        torch.testing.assert_close(evaluated[member], norm.eval()(inputs[member]))

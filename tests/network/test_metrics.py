@@ -36,7 +36,7 @@ def test_a_score_is_the_mean_loss_and_the_fraction_of_greatest_logits_that_are_r
 def test_predictions_are_the_logits_of_all_images_in_batches(
     params: Callable[..., Params], examples: Callable[..., Examples], batch_size: int
 ) -> None:
-    network = Perceptron(params(hidden="5,4").model, True, [0, 1]).eval()
+    network = Perceptron(params(hidden="5,4").model, "batchnorm", [0, 1]).eval()
     images, seen = examples(20).images, list[int]()
     logits = predict(network, images, batch_size, lambda _, tensor: seen.append(tensor.shape[1]))
     assert logits.shape == (2, 20, 10)

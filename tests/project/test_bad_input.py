@@ -251,6 +251,8 @@ def commanded(entry: str, values: Mapping[str, str]) -> list[str]:
     batchnorm=st.sampled_from(["true", "false"]) | ARGUMENTS,
 )
 @example(values={"x; touch y": "1"}, batchnorm="$(touch x)")
+@example(values={"variant": "wide"}, batchnorm="true")
+@example(values={"variant": "layernorm"}, batchnorm="false")
 def test_any_value_of_mlflow_run(values: dict[str, str], batchnorm: str) -> None:
     values = {name: value for name, value in values.items() if name not in ("batchnorm", "help")}
     arguments = commanded("main", {"batchnorm": batchnorm, **values})
@@ -258,6 +260,10 @@ def test_any_value_of_mlflow_run(values: dict[str, str], batchnorm: str) -> None
     assert arguments == ["run", "--batchnorm", batchnorm, *others]
     line = refusal(arguments)
     assert any(plain(name) in line for name in ("--: neither", "batchnorm", *values)) or NO_IMAGES.search(line)
+
+
+def test_a_variant_of_mlflow_run_comes_beside_the_default_of_batchnorm() -> None:
+    assert commanded("main", {"variant": "rmsnorm"}) == ["run", "--batchnorm", "true", "--variant", "rmsnorm"]
 
 
 @given(grid=GRIDS, name=ARGUMENTS)

@@ -198,6 +198,13 @@ def test_mlflow_run_trains_one_variant(clone: Path) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_mlflow_run_trains_any_normalisation(clone: Path) -> None:
+    given = [part for option in ("variant=layernorm", "epochs=1", "seeds=7") for part in ("-P", option)]
+    output(clone, "mlflow", "run", ".", "--env-manager", "local", *given)
+    (run,) = runs(clone, "tags.stage = 'train@layernorm'")
+    assert (run.info.status, run.data.params["variant"]) == ("FINISHED", "layernorm")
+
+
 def test_evaluating_with_other_settings_than_trained_is_refused(clone: Path) -> None:
     done = call(clone, "python", "-m", "pipeline", "evaluate", "--scratch", "--lr", "0.5")
     assert done.returncode == 2

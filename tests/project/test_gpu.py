@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.data.dataset import Examples, Split
-from pipeline.params import VARIANTS, Params, Variant
+from pipeline.params import ALL_VARIANTS, VARIANTS, Params, Variant
 from pipeline.training.loop import Trained, fit
 from tests.samples import outcome_of, population
 
@@ -30,8 +30,10 @@ def learnable(examples: Examples) -> Examples:
     return Examples(examples.images, examples.images[:, :780].reshape(-1, 10, 78).mean(2).argmax(1))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("overrides", [{}, {"optimizer": "sgd", "momentum": "0.9"}, {"noise": "true"}])
+@pytest.mark.parametrize("variant", ALL_VARIANTS)
+@pytest.mark.parametrize(
+    "overrides", [{}, {"optimizer": "adamw"}, {"optimizer": "rmsprop"}, {"optimizer": "sgd"}, {"noise": "true"}]
+)
 def test_the_first_steps_are_those_of_the_processor(
     params: Make, examples: Images, variant: Variant, overrides: dict[str, str]
 ) -> None:
@@ -60,7 +62,7 @@ def test_accuracies_are_distributed_as_on_the_processor(params: Make, examples: 
     assert abs(difference.mean()) < 4 * error
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ALL_VARIANTS)
 def test_waits_do_not_grow_with_the_steps(params: Make, examples: Images, variant: Variant) -> None:
     settings = params(seeds="0,1,2", epochs="2", batch_size="10")
 

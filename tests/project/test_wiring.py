@@ -282,7 +282,7 @@ def test_readme_names_commands_and_parameters_that_exist() -> None:
     text = "\n".join(code(README))
     commands = set(re.findall(r"python -m pipeline ([a-z]+)", text))
     assert commands <= set(COMMANDS)
-    known = {part for name in PARAMS.flat() for part in (name, name.split(".")[1])} | {"batchnorm", "grid"}
+    known = {part for name in PARAMS.flat() for part in (name, name.split(".")[1])} | {"batchnorm", "variant", "grid"}
     assert set(re.findall(r"-P ([\w.]+)=", text)) <= known
     assert set(re.findall(r"-S ([\w.]+)=", text)) <= set(PARAMS.flat())
 

@@ -28,7 +28,7 @@ ROWS = (BYTES / 255).astype(np.float32)
 def model(database: Path) -> Any:
     """A network with random weights, logged and loaded."""
     params = load(PARAMS, {"model.hidden": "8,6"})
-    network = Perceptron(params.model, True, seeds=[3])
+    network = Perceptron(params.model, "batchnorm", seeds=[3])
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     with pytest.MonkeyPatch.context() as patched:
         enter(database, patched)

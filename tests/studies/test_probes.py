@@ -43,7 +43,7 @@ def trained(described: Population, split: Split) -> Perceptron:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("settings", [{}, {"noise": "true", "batchnorm_position": "before_activation"}])
+@pytest.mark.parametrize("settings", [{}, {"noise": "true", "norm_position": "before_activation"}])
 def test_a_probe_leaves_no_trace_in_the_training(
     params: Make, split: Split, name: str, variant: Variant, settings: dict[str, str]
 ) -> None:
@@ -145,7 +145,7 @@ def logistic(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("position", ["after_activation", "before_activation"])
 def test_accuracies_are_those_of_the_statistics_that_they_name(params: Make, split: Split, position: str) -> None:
-    described = population(params(**SETTINGS, batchnorm_position=position), "batchnorm")
+    described = population(params(**SETTINGS, norm_position=position), "batchnorm")
     network = trained(described, split)
     images, labels = split.validation.images, split.validation.labels
     with torch.no_grad():
@@ -185,7 +185,7 @@ def test_a_plain_network_has_no_statistics(params: Make, split: Split) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_percentiles_are_of_what_enters_the_last_sigmoids(params: Make, split: Split, variant: Variant) -> None:
-    described = population(params(**SETTINGS, batchnorm_position="before_activation"), variant)
+    described = population(params(**SETTINGS, norm_position="before_activation"), variant)
     network = trained(described, split)
     seen: dict[str, Tensor] = {}
     with torch.no_grad():
@@ -204,7 +204,7 @@ def test_percentiles_are_of_what_enters_the_last_sigmoids(params: Make, split: S
 def test_the_labs_picture_is_of_another_network_unless_it_normalises_before(params: Make, split: Split) -> None:
     images = split.test.images
     for position in ("after_activation", "before_activation"):
-        described = population(params(**SETTINGS, batchnorm_position=position), "batchnorm")
+        described = population(params(**SETTINGS, norm_position=position), "batchnorm")
         network = trained(described, split)
         with torch.no_grad():
             measured = lab_view.probe(described, split)(network)

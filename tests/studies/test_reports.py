@@ -71,7 +71,7 @@ def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(param
     spans = {
         "train.lr": ["0.01", "0.1"],
         "model.activation": ["sigmoid", "relu"],
-        "model.batchnorm_position": ["after_activation", "before_activation"],
+        "model.norm_position": ["after_activation", "before_activation"],
     }
     plain = [outcome([0.5, 0.5])] * 8
     held = {("0.1", "sigmoid", "after"): [0.7, 0.7], ("0.01", "sigmoid", "before"): [0.8, 0.8]}
@@ -80,7 +80,7 @@ def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(param
         (lr, f, p.split("_")[0])
         for lr in spans["train.lr"]
         for f in ("sigmoid", "relu")
-        for p in spans["model.batchnorm_position"]
+        for p in spans["model.norm_position"]
     ]
     batchnorm = [outcome(held.get(key, [0.3, 0.4]), test=tested.get(key, [0.2, 0.9])) for key in keys]
     report = position.report(results(spans, plain, batchnorm), params(), 0)
@@ -95,7 +95,7 @@ def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(param
 
 
 def test_the_labs_sentences_are_judged_pair_by_pair(params: Make) -> None:
-    spans = {"model.batchnorm_position": ["after_activation", "before_activation"]}
+    spans = {"model.norm_position": ["after_activation", "before_activation"]}
 
     def seen(mean: float, deviation: float) -> dict[str, Floats]:
         units = mean + deviation * np.array([-1.0, 0.0, 1.0])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.metrics import member_losses
+from pipeline.network.network import Network
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps import outcome
@@ -54,10 +55,10 @@ def close(one: Outcome, other: Outcome, rtol: float, atol: float) -> None:
 def test_an_outcome_is_what_training_and_the_final_weights_give(
     params: Make, split: Split, variant: Variant, position: str
 ) -> None:
-    described = population(params(**SETTINGS, batchnorm_position=position), variant)
+    described = population(params(**SETTINGS, norm_position=position), variant)
     outcome = outcome_of(described, split)
 
-    def logits(network: Perceptron) -> dict[str, Tensor]:
+    def logits(network: Network) -> dict[str, Tensor]:
         return {"held": network(split.validation.images), "test": network(split.test.images)}
 
     trained = fit(described, split.train, logits)
@@ -199,12 +200,14 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
     changes = {
         "hidden": "6,4",
         "activation": "relu",
-        "batchnorm_position": "before_activation",
+        "norm_position": "before_activation",
+        "groups": "2",
         "epochs": "3",
         "batch_size": "17",
         "optimizer": "sgd",
         "lr": "0.11",
         "momentum": "0.8",
+        "weight_decay": "0.1",
         "initial_deviation": "0.1",
         "binary_input": "true",
         "noise": "true",
@@ -218,7 +221,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         outcome_digest(base, 1, "images"),
         outcome_digest(base, 0, "others"),
     ]
-    assert len(set(digests)) == len(digests) == 17
+    assert len(set(digests)) == len(digests) == 19
     assert all(len(digest) == 64 for digest in digests)
 
 

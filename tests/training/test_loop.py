@@ -1,7 +1,6 @@
 """The training loop against plain PyTorch, one network at a time."""
 
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,34 +10,33 @@ from torch import Tensor, nn
 from pipeline.data.dataset import PIXELS, Examples, batch_order
 from pipeline.network import activations
 from pipeline.network.metrics import member_losses
+from pipeline.network.network import Network
 from pipeline.network.perceptron import Perceptron
-from pipeline.params import Params, Variant
+from pipeline.params import ALL_VARIANTS, Params, Variant
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.loop import Epoch, Trained, fit
 from pipeline.training.measure import Probing
+from pipeline.training.optimizers import OPTIMIZERS
 from pipeline.training.part import PartTraining
 from pipeline.training.population import ROWS_AT_ONCE, Population
-from tests.samples import population
+from tests.reference import optimizer as reference_optimizer
+from tests.reference import reference
+from tests.samples import KINDS, population
 
-KINDS: list[tuple[Variant, str]] = [
-    ("plain", "after_activation"),
-    ("batchnorm", "after_activation"),
-    ("batchnorm", "before_activation"),
-]
-SETTINGS = {"hidden": "7,6", "seeds": "3,1,8", "epochs": "3", "batch_size": "16"}
+SETTINGS = {"hidden": "6,4", "groups": "2", "seeds": "3,1,8", "epochs": "3", "batch_size": "16"}
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]
 
 
-def nothing(network: Perceptron) -> dict[str, Tensor]:
-    return {"none": torch.zeros(len(network.linears[0].get_parameter("weight")))}
+def nothing(network: Network) -> dict[str, Tensor]:
+    return {"none": torch.zeros(len(next(network.parameters())))}
 
 
-def on(held: Examples) -> Callable[[Perceptron], dict[str, Tensor]]:
+def on(held: Examples) -> Callable[[Network], dict[str, Tensor]]:
     """Measure loss and logits on held-out images."""
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
         logits = network(held.images)
         return {"loss": member_losses(logits, held.labels.expand(len(logits), -1)), "logits": logits}
 
@@ -62,23 +60,9 @@ def plain_pytorch(
     params: Params, variant: Variant, seed: int, train: Examples, held: Examples
 ) -> tuple[Tensor, Tensor]:
     """The training losses and the measured losses of one member, as a tutorial would write it."""
-    function = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[params.model.activation]
-    layers: list[nn.Module] = []
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for inputs, units in pairwise((PIXELS, *params.model.hidden)):
-            layers += [nn.Linear(inputs, units), function()]
-            if variant == "batchnorm":
-                after = params.model.batchnorm_position == "after_activation"
-                layers.insert(len(layers) if after else len(layers) - 1, nn.BatchNorm1d(units))
-        layers.append(nn.Linear(params.model.hidden[-1], 10))
-    network, loss = nn.Sequential(*layers).double(), nn.CrossEntropyLoss()
+    network, loss = reference(params.model, variant, seed).double(), nn.CrossEntropyLoss()
     settings = params.train
-    optimizer: torch.optim.Optimizer = (
-        torch.optim.Adam(network.parameters(), lr=settings.lr)
-        if settings.optimizer == "adam"
-        else torch.optim.SGD(network.parameters(), lr=settings.lr, momentum=settings.momentum)
-    )
+    optimizer = reference_optimizer(settings, network.parameters())
     losses, measured = [], []
     for epoch in range(settings.epochs + 1):
         network.eval()
@@ -101,6 +85,8 @@ def plain_pytorch(
     [
         {"optimizer": "adam", "lr": "0.1"},
         {"optimizer": "adam", "lr": "1e-3", "activation": "tanh"},
+        {"optimizer": "adamw", "lr": "0.01", "weight_decay": "1"},
+        {"optimizer": "rmsprop", "lr": "0.01"},
         {"optimizer": "sgd", "lr": "0.1", "momentum": "0.9", "activation": "relu"},
         {"optimizer": "sgd", "lr": "0.5", "momentum": "0"},
     ],
@@ -109,7 +95,7 @@ def plain_pytorch(
 def test_losses_are_those_of_plain_pytorch(
     params: Make, examples: Images, variant: Variant, position: str, optimizer: dict[str, str]
 ) -> None:
-    chosen = params(**SETTINGS, **optimizer, batchnorm_position=position)
+    chosen = params(**SETTINGS, **optimizer, norm_position=position)
     train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
     trained = fit(population(chosen, variant), train, on(held))
     for member, seed in enumerate(chosen.train.seeds):
@@ -185,9 +171,9 @@ def test_a_members_history_does_not_depend_on_the_others(
     params: Make, examples: Images, variant: Variant, position: str
 ) -> None:
     train, held = (Examples(e.images.double(), e.labels) for e in (examples(50), examples(20, seed=1)))
-    together = fit(population(params(**SETTINGS, batchnorm_position=position), variant), train, on(held))
+    together = fit(population(params(**SETTINGS, norm_position=position), variant), train, on(held))
     for member, seed in enumerate((3, 1, 8)):
-        alone_settings = params(**SETTINGS | {"seeds": str(seed)}, batchnorm_position=position)
+        alone_settings = params(**SETTINGS | {"seeds": str(seed)}, norm_position=position)
         alone = fit(population(alone_settings, variant), train, on(held))
         torch.testing.assert_close(together.loss[member], alone.loss[0], rtol=1e-8, atol=1e-10)
         for name, history in together.measured.items():
@@ -196,7 +182,7 @@ def test_a_members_history_does_not_depend_on_the_others(
             torch.testing.assert_close(weights[member], alone.weights[name][0], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("variant", ["plain", "batchnorm"])
+@pytest.mark.parametrize("variant", ALL_VARIANTS)
 def test_a_member_that_diverges_does_not_touch_the_others(
     params: Make, examples: Images, monkeypatch: pytest.MonkeyPatch, variant: Variant
 ) -> None:
@@ -260,14 +246,15 @@ def test_on_a_device_parts_are_as_large_as_its_memory_allows(params: Make) -> No
     assert tuple(seed for part in whole.parts(memory=24 * 10**9) for seed in part.seeds) == whole.seeds
 
 
-@pytest.mark.parametrize("overrides", [{}, {"batchnorm_position": "before_activation"}, {"binary_input": "true"}])
+@pytest.mark.parametrize(("variant", "position"), KINDS)
+@pytest.mark.parametrize("overrides", [{}, {"binary_input": "true", "noise": "true"}])
 @pytest.mark.parametrize("batch", [50, 500])
 def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
-    params: Make, examples: Images, batch: int, overrides: dict[str, str]
+    params: Make, examples: Images, variant: Variant, position: str, batch: int, overrides: dict[str, str]
 ) -> None:
     """The other half is for gradients, the optimizer and what comes and goes."""
     sizes = {"batch_size": str(batch), "validation_batch_size": "1"}
-    whole = population(params(**sizes, **overrides), "batchnorm")
+    whole = population(params(**sizes, **overrides, norm_position=position), variant)
     images = examples(batch).images.expand(len(whole.seeds), -1, -1).contiguous()
     kept: dict[int, int] = {}
 
@@ -282,11 +269,11 @@ def test_what_a_step_keeps_is_less_than_half_of_what_a_part_may_take(
     assert 0.1 * allowed < sum(kept.values()) < 0.5 * allowed
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(("variant", "position"), KINDS)
 def test_no_step_waits_for_a_device(params: Make, variant: Variant, position: str, optimizer: str) -> None:
     """The device `meta` computes shapes alone: whatever asked for a value would raise."""
-    chosen = population(params(**SETTINGS, batchnorm_position=position, optimizer=optimizer), variant)
+    chosen = population(params(**SETTINGS, norm_position=position, optimizer=optimizer), variant)
     examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
     training = PartTraining(chosen, examples, on(examples), Probing(2, on(examples)))
     training.run_epoch()
@@ -305,17 +292,17 @@ def test_with_noise_every_step_waits(params: Make) -> None:
 
 
 @pytest.mark.parametrize(("variant", "position"), KINDS)
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
 @pytest.mark.parametrize("batch_size", ["7", "40", "300"])
 def test_a_members_bytes_do_not_depend_on_the_others(
     params: Make, examples: Images, variant: Variant, position: str, optimizer: str, batch_size: str
 ) -> None:
     """On one thread: whichever parts a population is trained in, its results are the same."""
     own = {"hidden": "33,17", "seeds": "3,1,8,5,0", "epochs": "1", "batch_size": batch_size}
-    chosen = population(params(**own, optimizer=optimizer, batchnorm_position=position), variant)
+    chosen = population(params(**own, optimizer=optimizer, norm_position=position), variant)
     train, held = examples(611), examples(57, seed=1)
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
         return activations.measure(network, "sigmoid", held, 40)
 
     whole = fit(chosen, train, measure)
@@ -345,7 +332,7 @@ def test_measurements_start_before_training_and_follow_every_epoch(params: Make,
 def test_the_network_is_measured_in_evaluation_mode_without_gradients(params: Make, examples: Images) -> None:
     seen: list[tuple[bool, bool]] = []
 
-    def measure(network: Perceptron) -> dict[str, Tensor]:
+    def measure(network: Network) -> dict[str, Tensor]:
         seen.append((any(module.training for module in network.modules()), torch.is_grad_enabled()))
         return nothing(network)
 
@@ -356,7 +343,7 @@ def test_the_network_is_measured_in_evaluation_mode_without_gradients(params: Ma
 
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
 def test_measuring_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
-    def heavy(network: Perceptron) -> dict[str, Tensor]:
+    def heavy(network: Network) -> dict[str, Tensor]:
         torch.manual_seed(7)
         for size in (3, 20):
             network(torch.randn(size, PIXELS) * 100)
@@ -368,7 +355,7 @@ def test_measuring_does_not_change_the_training(params: Make, examples: Images, 
     assert equal(measured, fit(chosen, train, nothing))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_again_is_bit_identical(params: Make, examples: Images, optimizer: str) -> None:
     chosen = population(params(**SETTINGS, optimizer=optimizer), "batchnorm")
     measure = on(examples(20, seed=1))
@@ -403,7 +390,7 @@ def test_probes_measure_within_epochs(params: Make, examples: Images) -> None:
 def test_probing_does_not_change_the_training(params: Make, examples: Images, variant: Variant) -> None:
     chosen, train, held = population(params(**NOISY), variant), examples(50), examples(20, seed=1)
 
-    def probe(network: Perceptron) -> dict[str, Tensor]:
+    def probe(network: Network) -> dict[str, Tensor]:
         with network.batch_statistics(), torch.enable_grad():
             loss = member_losses(network(held.images), held.labels.expand(3, -1)).sum()
             torch.autograd.grad(loss, list(network.parameters()))
@@ -435,7 +422,11 @@ class Memory(Checkpoint):
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
-@pytest.mark.parametrize("settings", [{"noise": "true"}, {"optimizer": "sgd"}], ids=["adam-noise", "sgd"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"noise": "true"}, {"optimizer": "adamw"}, {"optimizer": "rmsprop"}, {"optimizer": "sgd"}],
+    ids=["adam-noise", "adamw", "rmsprop", "sgd"],
+)
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
 def test_a_resumed_training_is_as_if_it_had_never_stopped(
     params: Make, examples: Images, variant: Variant, settings: dict[str, str], stop: int

@@ -8,11 +8,16 @@ from torch import Tensor
 
 from pipeline.params import Params
 from pipeline.training.optimizers import OPTIMIZERS
+from tests.reference import optimizer as reference_optimizer
 
 Make = Callable[..., Params]
 
 SETTINGS = [
     {"optimizer": "adam", "lr": "0.1"},
+    {"optimizer": "adamw", "lr": "0.1", "weight_decay": "0.01"},
+    {"optimizer": "adamw", "lr": "0.1", "weight_decay": "0.5"},
+    {"optimizer": "adamw", "lr": "0.1", "weight_decay": "0"},
+    {"optimizer": "rmsprop", "lr": "0.1"},
     {"optimizer": "sgd", "lr": "0.1", "momentum": "0.9"},
     {"optimizer": "sgd", "lr": "0.5", "momentum": "0"},
 ]
@@ -28,11 +33,7 @@ def test_steps_are_those_of_pytorch(params: Make, settings: dict[str, str]) -> N
     train = params(**settings).train
     ours, theirs = gradients(100), [torch.nn.Parameter(weight) for weight in gradients(100)]
     optimizer = OPTIMIZERS[train.optimizer](ours, train)
-    reference: torch.optim.Optimizer = (
-        torch.optim.Adam(theirs, lr=train.lr)
-        if train.optimizer == "adam"
-        else torch.optim.SGD(theirs, lr=train.lr, momentum=train.momentum)
-    )
+    reference = reference_optimizer(train, theirs)
     for step in range(5):
         optimizer.step(gradients(step))
         for weight, gradient in zip(theirs, gradients(step), strict=True):

@@ -8,10 +8,11 @@ from typing import Any
 from pipeline.analysis.figures import TENSORS, VARIANT_NAMES
 from pipeline.analysis.statistics import Comparison, Interval, verdict
 from pipeline.analysis.tables import format_interval, format_number, markdown_table
+from pipeline.network.perceptron import widths
 from pipeline.params import Params, Variant
 from pipeline.training.history import History
 
-OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
+OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
 OUTCOMES = {
     "test/accuracy": "test accuracy",
     "test/loss": "test loss",
@@ -74,7 +75,7 @@ def to_markdown(params: Params, comparisons: Mapping[str, Comparison], histories
 
 def headline(params: Params, accuracy: Comparison) -> str:
     """Return the setting and both test accuracies in one sentence."""
-    train, size = params.train, "-".join(str(units) for units in (784, *params.model.hidden, 10))
+    train, size = params.train, "-".join(map(str, widths(params.model)))
     setting = (
         f"With {OPTIMIZERS[train.optimizer]} at learning rate {train.lr:g}, batches of {train.batch_size} and "
         f"{train.epochs} epoch{'s' * (train.epochs != 1)}, the {size} {params.model.activation} network reaches "

@@ -72,24 +72,27 @@ def load_inputs(params: Params, images: ImageFiles, runs: Path) -> Inputs:
 
 def compare_variants(params: Params, inputs: Inputs, folder: Path) -> None:
     """Compare the variants, and write numbers, figures and the answer into `folder`."""
-    tested = {variant: _test(params, variant, inputs.weights[variant], inputs.test) for variant in VARIANTS}
+    layer = _lab_layer(inputs.histories)
+    tested = {variant: _test(params, variant, inputs.weights[variant], inputs.test, layer) for variant in VARIANTS}
     _write_numbers(params, inputs.histories, tested, folder)
     for name, figure in _figures(params, inputs.histories, tested).items():
         write_atomic(folder / "figures" / f"{name}.png", figures.png(figure))
 
 
 @torch.no_grad()
-def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.float32]], test: Examples) -> Tested:
+def _test(
+    params: Params, variant: Variant, weights: Mapping[str, NDArray[np.float32]], test: Examples, layer: int
+) -> Tested:
     seen: list[Tensor] = []
 
     def keep(name: str, values: Tensor) -> None:
-        if name == f"layer{_lab_layer(params)}.pre_activation":
+        if name == f"layer{layer}.pre_activation":
             seen.append(values[0, 0])
 
     accuracy, loss, confusion = [], [], []
     for member in range(len(params.train.seeds)):
         state = {name: array[member : member + 1] for name, array in weights.items()}
-        network = restore(params.model, variant == "batchnorm", state).to(test.images.device)
+        network = restore(params.model, variant, state).to(test.images.device)
         logits = predict(network, test.images, params.train.validation_batch_size)
         scores = score(logits, test.labels)
         network(test.images[params.evaluate.digit : params.evaluate.digit + 1], keep)
@@ -100,9 +103,9 @@ def _test(params: Params, variant: Variant, weights: Mapping[str, NDArray[np.flo
     return Tested(np.array(accuracy), np.array(loss), np.array(confusion), torch.stack(seen).double().cpu().numpy())
 
 
-def _lab_layer(params: Params) -> int:
+def _lab_layer(histories: Mapping[Variant, History]) -> int:
     """Return the layer that the lab shows: the second, or the first if it is the only one."""
-    return min(2, len(params.model.hidden))
+    return min(2, len(figures.layers(histories["plain"].histograms)))
 
 
 def _write_numbers(
@@ -147,7 +150,7 @@ def _figures(
     return {
         "activations": histograms.by_layer(final, scales),
         "activations_lab_view": histograms.lab_view(
-            {v: tested[v].lab_view for v in VARIANTS}, _lab_layer(params), params.evaluate.digit
+            {v: tested[v].lab_view for v in VARIANTS}, _lab_layer(histories), params.evaluate.digit
         ),
         "loss_per_iteration": figures.curves(
             {v: histories[v].train_loss for v in VARIANTS}, 1, "iteration", "training loss (nats)", log=True
