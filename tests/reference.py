@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from pipeline.network.perceptron import Perceptron, widths
@@ -68,14 +68,9 @@ def parameters(network: nn.Sequential) -> dict[str, nn.Parameter]:
     }
 
 
-def as_ours(tensor: Tensor) -> Tensor:
-    """Return a parameter, or its gradient, as the project lays it out: [inputs, units] and [units]."""
-    return tensor.T.squeeze(0) if tensor.dim() == 2 else tensor
-
-
 def copy(network: Perceptron, member: int, into: nn.Sequential) -> None:
     """Copy one member's parameters."""
     ours = dict(network.named_parameters())
     with torch.no_grad():
         for name, parameter in parameters(into).items():
-            as_ours(parameter).copy_(ours[name][member].squeeze(0))
+            parameter.copy_(ours[name][member])

@@ -79,7 +79,7 @@ def test_a_mistyped_key_in_the_file(project: Path) -> None:
     (project / "params.yaml").write_text(text.replace("  lr:", "  learning_rate:"), encoding="utf-8")
     line = refusal(project, "train", "plain")
     assert "train.lr: missing" in line
-    assert "train.learning_rate: not a parameter; allowed: batch_size, device, epochs, lr, momentum" in line
+    assert "train.learning_rate: not a parameter; allowed: batch_size, device, epochs, lr, matmul_precision" in line
 
 
 def test_too_little_memory(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pipeline.network.metrics import member_losses
 from pipeline.network.normalisation import NORMS, BatchNorm, GroupNorm, RMSNorm, WeightNorm, check_variant
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import ALL_VARIANTS, Params, Variant
-from tests.reference import as_ours, copy, parameters, reference
+from tests.reference import copy, parameters, reference
 from tests.samples import KINDS
 
 Make = Callable[..., Params]
@@ -65,7 +65,7 @@ def test_a_network_and_its_gradient_are_those_of_pytorchs_modules(
         for name, gradient in zip(names, gradients, strict=True):
             slope = by_name[name].grad
             assert slope is not None
-            torch.testing.assert_close(gradient[member].squeeze(0), as_ours(slope), rtol=1e-8, atol=1e-12)
+            torch.testing.assert_close(gradient[member], slope, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize(("variant", "position"), KINDS)
@@ -76,7 +76,7 @@ def test_untrained_networks_are_pytorchs(params: Make, variant: Variant, positio
     for member, seed in enumerate((3, 1)):
         theirs = reference(model, variant, seed)
         for name, parameter in parameters(theirs).items():
-            torch.testing.assert_close(network.get_parameter(name)[member].squeeze(0), as_ours(parameter))
+            torch.testing.assert_close(network.get_parameter(name)[member], parameter)
         torch.testing.assert_close(network(images)[member], theirs(images))
 
 
@@ -125,7 +125,7 @@ def test_root_mean_square_normalisation_by_hand() -> None:
 def test_weight_normalisation_by_hand() -> None:
     layer = WeightNorm(1, 2, 1).double()
     with torch.no_grad():
-        layer.weight.copy_(torch.tensor([[[3.0], [4.0]]]))
+        layer.weight.copy_(torch.tensor([[[3.0, 4.0]]]))
         layer.length.fill_(10)
         layer.bias.fill_(1)
     images = torch.tensor([[[1.0, 0.5]]], dtype=torch.float64)
@@ -151,6 +151,7 @@ def results(layer: nn.Module, images: Tensor, slopes: Tensor) -> list[Tensor]:
     leaves: list[Tensor]
     if isinstance(layer, WeightNorm):
         outputs, leaves = layer.matrix(), [layer.weight, layer.length]
+        slopes = slopes.mT
     else:
         outputs, leaves = layer(images), [images, *layer.parameters()]
     return [outputs.detach(), *torch.autograd.grad(outputs, leaves, slopes)]

@@ -298,7 +298,7 @@ def test_a_members_bytes_do_not_depend_on_the_others(
     params: Make, examples: Images, variant: Variant, position: str, optimizer: str, batch_size: str
 ) -> None:
     """On one thread: whichever parts a population is trained in, its results are the same."""
-    own = {"hidden": "33,17", "seeds": "3,1,8,5,0", "epochs": "1", "batch_size": batch_size}
+    own = {"hidden": "33,18", "groups": "3", "seeds": "3,1,8,5,0", "epochs": "1", "batch_size": batch_size}
     chosen = population(params(**own, optimizer=optimizer, norm_position=position), variant)
     train, held = examples(611), examples(57, seed=1)
 

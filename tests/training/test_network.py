@@ -54,7 +54,6 @@ def test_another_network_is_trained_measured_and_stored(
     params: Callable[..., Params], examples: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(Population, "network", lambda self: Shortcut(self.seeds))
-    monkeypatch.setattr("pipeline.training.population.ROWS_AT_ONCE", 32)  # parts of 2 and 1 members
     settings = params(seeds="3,1,8", epochs="2", batch_size="16", activation="tanh", lr="0.01")
     described, train, held = population(settings, "plain"), examples(50), examples(20, seed=1)
 
