@@ -7,7 +7,6 @@ however it ends.
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -145,7 +144,7 @@ class Pool:
                     on_epoch(number, epoch)
             broken = [future for future in done if isinstance(future.exception(), BrokenProcessPool)]
             for future in done.difference(broken):
-                yield futures.pop(future), pickle.loads(future.result())  # noqa: S301, of this program's own workers
+                yield futures.pop(future), future.result()
             if broken:
                 self._stop()
                 raise BrokenProcessPool
@@ -175,10 +174,10 @@ def _start(shared: _Shared, settings: Train, reports: "SimpleQueue[tuple[int, Ep
     _reports = reports
 
 
-def _work(number: int, job: Job[Any]) -> bytes:
-    """Run a job in a worker process, and return its result pickled: a queue would keep a file open for each tensor."""
+def _work(number: int, job: Job[Result]) -> Result:
+    """Run a job in a worker process."""
     _reports.put((number, None))
-    return pickle.dumps(job.run(_split, lambda epoch: _reports.put((number, epoch))))
+    return job.run(_split, lambda epoch: _reports.put((number, epoch)))
 
 
 def _exit_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,10 @@ class Trained:
     measured: dict[str, Tensor]
     probed: dict[str, Tensor]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle arrays, because PyTorch would send each tensor to another process as a file that stays open."""
+        return _from_arrays, tuple(_map(Tensor.numpy, part) for part in vars(self).values())
+
     @classmethod
     def join(cls, parts: Sequence["Trained"]) -> "Trained":
         """Return the results of all members of some parts, in this order."""
@@ -39,6 +44,15 @@ class Trained:
             measured={name: torch.cat([part.measured[name] for part in parts]) for name in first.measured},
             probed={name: torch.cat([part.probed[name] for part in parts]) for name in first.probed},
         )
+
+
+def _from_arrays(*parts: Any) -> Trained:
+    return Trained(*(_map(torch.from_numpy, part) for part in parts))
+
+
+def _map(function: Callable[[Any], Any], part: Any) -> Any:
+    """Apply a function to a tensor or array, or to each of a dictionary's."""
+    return {name: function(value) for name, value in part.items()} if isinstance(part, dict) else function(part)
 
 
 @dataclass(frozen=True)

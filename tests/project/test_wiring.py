@@ -190,7 +190,7 @@ def test_mlproject_runs_commands_that_exist() -> None:
         ("matplotlib", {"figures", "histograms", "panels"}),
         ("torchvision", {"sources"}),
         ("scipy", {"statistics"}),
-        ("pickle", {"python_index", "workers"}),
+        ("pickle", {"python_index"}),
         ("joblib", {"workers"}),
         ("subprocess", {"python_index", "provenance"}),
         ("psutil", {"process", "processes"}),
