@@ -2,9 +2,11 @@
 
 import contextlib
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -73,7 +75,18 @@ def main() -> None:
     """
     for number in STOP_SIGNALS:
         signal.signal(number, _stop)
+    _open_streams()
     exit_with_parent()
+
+
+def _open_streams() -> None:
+    """Open the standard streams that are closed, as a daemon may leave them: progress and messages go nowhere."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # or the next file would be taken for one of them
+        pass
+    os.close(number)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))  # noqa: SIM115
 
 
 @contextlib.contextmanager

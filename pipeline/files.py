@@ -37,8 +37,12 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def write_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside this one, whose files replace those of this one together when the block ends."""
-    part = folder.with_name(f".{folder.name}.part")
+    """Yield a folder beside this one, whose files replace those of this one together when the block ends.
+
+    Where this one is on another disk, by a link or a mount, the folder is within: no file can be renamed across disks.
+    """
+    own_disk = folder.exists() and folder.stat().st_dev != folder.parent.stat().st_dev
+    part = (folder / folder.name if own_disk else folder).with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         yield part

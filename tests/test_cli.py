@@ -103,6 +103,16 @@ def test_a_folder_that_mlflow_would_misread(project: Path, monkeypatch: pytest.M
         assert refusal(renamed, command).startswith(f"{renamed}: MLflow misreads '%20' in the name of a folder; rename")
 
 
+def test_closed_streams_do_not_matter(project: Path) -> None:
+    code = "import os, sys; from pipeline.cli import main; os.close(2); sys.stderr = None; main(['track'])"
+    done = call(project, sys.executable, "-c", code, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+    shell = (
+        f'cd {ROOT}; python -c \'import sys; from pipeline.cli import main; main(["track", "--help"])\' <&- >&- 2>&-'
+    )
+    assert call(project, "bash", "-c", shell).returncode == 0
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--help"])

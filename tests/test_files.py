@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -135,6 +136,18 @@ def test_an_interruption_leaves_what_was_there(tmp_path: Path, monkeypatch: pyte
             files.write_atomic(path, "new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a second disk")
+def test_a_folder_on_another_disk(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as disk:
+        (tmp_path / "results").symlink_to(disk)
+        for content in ("old", "new"):
+            with files.write_folder(tmp_path / "results") as part:
+                files.write_atomic(part / "figures" / "a.txt", content)
+        assert (Path(disk) / "figures" / "a.txt").read_text() == "new"
+        assert names(Path(disk)) == ["figures"]
+        assert names(tmp_path) == ["results"]
 
 
 def test_json_is_indented_and_ends_in_a_newline() -> None:

@@ -14,7 +14,10 @@ from pipeline.files import write_folder
 from pipeline.params import load
 from pipeline.records.stages import EvaluateRecord
 from pipeline.stages.evaluate.stage import compare_variants, load_inputs
+from pipeline.tracking.process import exclusive
 from pipeline.tracking.stage import stage_run
+
+WAIT = 60.0  # seconds for another comparison to end
 
 
 @click.command(context_settings=OVERRIDES)
@@ -32,10 +35,14 @@ def evaluate(scratch: bool, overrides: dict[str, str]) -> None:
     inputs = load_inputs(params, images, paths.RUNS)
     with tempfile.TemporaryDirectory() if scratch else contextlib.nullcontext(paths.RESULTS) as folder:
         record = EvaluateRecord(params, Path(folder))
-        with stage_run(record.stage) as run:
+        # Until the record is whole: it is made from the files.
+        with (
+            exclusive(record.folder, WAIT, f"{record.folder}: another process writes it"),
+            stage_run(record.stage) as run,
+        ):
             record.begin(run)
             start = time.perf_counter()
-            with write_folder(Path(folder)) as part:
+            with write_folder(record.folder) as part:
                 compare_variants(params, inputs, part)
             seconds = time.perf_counter() - start
             record.finish(run, images, seconds)

@@ -27,6 +27,14 @@ _BY_STATUS = {
     403: "ask for the right to edit this experiment, or name another by MLFLOW_EXPERIMENT_NAME",
     413: "a proxy before the server allows no more: raise its limit (nginx: client_max_body_size)",
 }
+_SQLITE = {
+    "readonly database": "name a store that you may write by MLFLOW_TRACKING_URI, such as sqlite:////home/me/mlflow.db",
+    "database is locked": "another process is writing it: wait for that to end, or end it",
+    **dict.fromkeys(
+        ("file is not a database", "disk image is malformed"),
+        "the file is damaged: put a copy in its place, or move it away, and a new one is made",
+    ),
+}
 
 
 def explain(error: BaseException, address: str) -> str:
@@ -36,9 +44,15 @@ def explain(error: BaseException, address: str) -> str:
         _missing_package(error),
         _BY_STATUS.get(status(error) or 0),
         _proxy(address),
+        next((what for words, what in _SQLITE.items() if words in str(error)), None),
     )
     if advice[0]:
         return advice[0]
+    if "filesystem tracking backend" in str(error):
+        return (
+            "MLflow takes this for a folder, in which it keeps no new runs; name a server (http://HOST:PORT) or a file "
+            "(sqlite:///runs.db) by MLFLOW_TRACKING_URI"
+        )
     if status(error) == 404 and "/logged-models" in str(error):
         return "the server knows no logged models: it is older than MLflow 3"
     return "; ".join([cause(error), *filter(None, advice)])

@@ -50,7 +50,9 @@ def _keep(stage: str, run: Run, outage: TrackingError) -> None:
 @contextlib.contextmanager
 def _system_metrics(run: Run) -> Iterator[None]:
     """Log the machine's load if MLflow's switch asks for it, which its client API does not heed."""
-    if not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():  # type: ignore[no-untyped-call]
+    with store.translate_errors():
+        wanted = MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get()  # type: ignore[no-untyped-call]
+    if not wanted:
         yield
         return
     with store.translate_errors():

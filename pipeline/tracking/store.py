@@ -82,7 +82,8 @@ def has_run(outputs_digest: str, experiment: str | None = None) -> bool:
     """
     client, experiment_id = connect(experiment)
     with translate_errors():
-        query = f"tags.`{OUTPUTS_TAG}` = '{outputs_digest}' and attributes.status = 'FINISHED'"
+        quote = '"' if "'" in outputs_digest else "'"  # it may hold the name of a folder
+        query = f"tags.`{OUTPUTS_TAG}` = {quote}{outputs_digest}{quote} and attributes.status = 'FINISHED'"
         return bool(client.search_runs([experiment_id], query, ViewType.ACTIVE_ONLY, max_results=1))
 
 

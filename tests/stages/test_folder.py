@@ -80,14 +80,21 @@ def test_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert folder.read(Path("~")) == CONTENTS
 
 
-def test_the_exact_name_comes_first_and_a_damaged_candidate_last(tmp_path: Path) -> None:
-    write(tmp_path, lambda name: name.replace("-idx", ".idx"), OTHERS)
-    write(tmp_path, lambda name: f"{name}.gz", {name: gzip.compress(data, mtime=0) for name, data in CONTENTS.items()})
-    assert folder.read(tmp_path) == CONTENTS
+def test_a_damaged_candidate_does_no_harm(tmp_path: Path) -> None:
+    write(tmp_path, lambda name: name.replace("-idx", ".idx"))
     write(tmp_path, lambda name: f"{name}.gz", dict.fromkeys(FILES, b"<!DOCTYPE html>"))
-    assert folder.read(tmp_path) == OTHERS
-    write(tmp_path)
     assert folder.read(tmp_path) == CONTENTS
+
+
+@pytest.mark.parametrize("other", [IMAGES, IMAGES.replace("-idx", ".idx")])
+def test_files_of_two_sets_are_never_mixed(other: str, tmp_path: Path) -> None:
+    packed = {name: gzip.compress(data, mtime=0) for name, data in CONTENTS.items()}
+    write(tmp_path, lambda name: f"{name}.gz", packed)
+    put(tmp_path / other, CONTENTS[IMAGES])
+    assert folder.read(tmp_path) == CONTENTS
+    put(tmp_path / other, OTHERS[IMAGES])
+    names = " and ".join(sorted([other, f"{IMAGES}.gz"]))
+    assert problem(tmp_path) == f"{IMAGES}: {names} differ: keep one"
 
 
 def test_equal_candidates_of_other_content(tmp_path: Path) -> None:
@@ -125,6 +132,7 @@ def test_several_data_sets(tmp_path: Path) -> None:
         (bytes(257) + b"ustar", "a tar archive: unpack it first"),
         (b"\x80\x02}", "a pickle, which is never read"),
         (b"\x93NUMPY", "a NumPy array, not IDX"),
+        (b"\0\0\r\1", "IDX of other numbers than bytes"),
         (b"\xfd7zXZ\0", "packed by xz: unpack it first"),
         (gzip.compress(b"<html>", mtime=0), "a web page (HTML) saved under this name: download the file again"),
         (gzip.compress(bytes(99), mtime=0)[:-9], "Compressed file ended before the end-of-stream marker was reached"),
@@ -143,7 +151,10 @@ def test_a_folder_that_holds_no_data_set(tmp_path: Path) -> None:
     assert problem(tmp_path / "none") == f"{start}(No such file or directory)"
     assert problem(tmp_path) == f"{start}(the folder is empty)"
     put(tmp_path / "file", b"")
-    assert problem(tmp_path / "file") == f"{start}(Not a directory)"
+    assert problem(tmp_path / "file") == f"{start}(a file, expected the folder that holds it)"
+    put(tmp_path / "mnist.tgz", b"")
+    assert problem(tmp_path / "mnist.tgz") == f"{start}(a file, an archive: unpack it)"
+    (tmp_path / "mnist.tgz").unlink()
     for name in ("a.txt", "b.txt", "mnist.zip", "train.csv", "training.pt", "mnist.npz", f"{TEST_LABELS}.crdownload"):
         put(tmp_path / name, b"")
     assert problem(tmp_path) == (
@@ -261,6 +272,13 @@ def table(part: str, header: str = "") -> bytes:
     return (header + "".join(",".join(map(str, row)) + "\r\n" for row in rows.tolist())).encode()
 
 
+def labels_last(part: str) -> bytes:
+    pixels = ARRAYS[f"x_{part}"].reshape(-1, 784).copy()
+    pixels[:, 0] = 0
+    rows = np.column_stack([pixels, np.arange(len(pixels))])
+    return "".join(",".join(map(str, row)) + "\n" for row in rows.tolist()).encode()
+
+
 HEADER = ",".join(["label", *(f"pixel{at}" for at in range(784))]) + "\n"
 
 
@@ -310,7 +328,12 @@ def test_the_digit_table_of_kaggle_without_labels(tmp_path: Path) -> None:
         (b"0," * 60_000, "a row of more than 100000 bytes, expected a label and 784 pixels"),
         (table("test") + b"0" * 200_000, "a row of more than 100000 bytes, expected a label and 784 pixels"),
         ((",".join(["p"] * 784) + ",label\n").encode() + table("test"), "the label is column 785, expected first"),
-        (table("test") + b"3,4\r\n", "the number of columns changed from 785 to 2 at row 3"),
+        (
+            (",".join([*(f"pixel{at}" for at in range(784)), "Class"]) + "\n").encode() + table("test"),
+            "the label is column 785, expected first",
+        ),
+        (labels_last("test"), "the label seems to be column 785, expected first"),
+        (table("test") + b"3,4\r\n", "the number of columns changed from 785 to 2 at row 3; expected integers"),
         (table("test").replace(b",", b",x", 1), "could not convert string 'x"),
         (b"300" + table("test")[1:], "could not convert string '300' to uint8"),
         (b"-1" + table("test")[1:], "could not convert string '-1' to uint8"),

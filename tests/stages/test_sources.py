@@ -148,7 +148,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, mnist: Path) -> None:
     monkeypatch.setattr(python_index, "read", lambda: {name: (mnist / name).read_bytes() for name in FILES})
 
 
-def write_own(folder: Path, pixel: int = 1, training: int = 4, test: int = 2) -> Path:
+def write_own(folder: Path, pixel: int = 3, training: int = 4, test: int = 2) -> Path:
     return write_images(folder, training, test, pixel=pixel)
 
 
@@ -352,7 +352,7 @@ def test_directory_of_other_images(
 
 
 def test_custom_is_copied_and_copied_anew(tmp_path: Path) -> None:
-    own = write_own(tmp_path / "own", pixel=1)
+    own = write_own(tmp_path / "own")
     assert sources.fetch("custom", own, tmp_path / "out")[1] == f"directory {own}"
     assert same(tmp_path / "out", own)
     before = [(tmp_path / "out" / name).stat().st_mtime_ns for name in FILES]
@@ -446,6 +446,16 @@ def test_an_interrupted_write_is_not_taken_for_good(
     (tmp_path / "out" / f".{LABELS}.part").write_bytes(b"half")
     assert sources.fetch("mnist", mnist, tmp_path / "out")[1] == f"directory {mnist}"
     assert same(tmp_path / "out", mnist)
+
+
+@pytest.mark.parametrize("pixel", [0, 1])
+def test_pixels_from_0_to_1_are_refused(pixel: int, tmp_path: Path) -> None:
+    own = write_own(tmp_path / "own", pixel)
+    told = f"directory {own}: {IMAGES}: no pixel is above 1, expected 0 to 255: multiply by 255"
+    with pytest.raises(UserError, match=told):
+        sources.read_directory("custom", own)
+    with pytest.raises(UserError, match=told):
+        sources.fetch("custom", own, tmp_path / "out")
 
 
 def test_a_killed_write_leaves_no_mixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -102,6 +102,34 @@ def test_a_proxy_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, host: 
     assert advice.explain(OSError("refused"), ADDRESS) == "refused"
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:5000", "file:runs", "./runs"])
+def test_what_mlflow_takes_for_a_folder(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(tmp_path, monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(TrackingError, match=r"a server \(http://HOST:PORT\) or a file"), runs.start_run("r", {}):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(tmp_path, monkeypatch)
+    (tmp_path / "mlflow.db").write_bytes(b"damaged" * 1000)
+    with pytest.raises(TrackingError, match="file is not a database; the file is damaged: "), runs.start_run("r", {}):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("attempt to write a readonly database", "name a store that you may write"),
+        ("database is locked", "another process is writing it"),
+        ("database disk image is malformed", "the file is damaged"),
+    ],
+)
+def test_what_sqlite_says(text: str, words: str) -> None:
+    assert advice.explain(sqlite3.OperationalError(text), "sqlite:////a/mlflow.db").startswith(f"{text}; {words}")
+
+
 @pytest.mark.parametrize(("number", "words"), [(401, "MLFLOW_TRACKING_USERNAME"), (403, "MLFLOW_EXPERIMENT_NAME")])
 def test_missing_rights(number: int, words: str) -> None:
     assert words in advice.explain(answer(number), ADDRESS)

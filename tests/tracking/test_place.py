@@ -1,5 +1,6 @@
 """Where the store is: in the project's folder, wherever DVC has its root and whatever the folder is called."""
 
+import os
 from pathlib import Path
 
 import mlflow
@@ -65,7 +66,9 @@ def test_a_folder_of_any_usual_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert written.read_text() == "42"
 
 
-@pytest.mark.parametrize("name", ["a%20b", "a?b", "%C3%BC"])
+@pytest.mark.parametrize(
+    "name", ["a%20b", "a?b", "%C3%BC", "a'\"b", os.fsdecode(b"lat\xe9"), f"{'x' * 250}/{'y' * 240}"]
+)
 def test_a_folder_whose_name_mlflow_misreads_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -74,7 +77,7 @@ def test_a_folder_whose_name_mlflow_misreads_is_refused(
         with runs.start_run("r", {}):
             pass
     assert list(folder.iterdir()) == []
-    assert list(tmp_path.iterdir()) == [folder]
+    assert [path for path in tmp_path.rglob("*") if path not in (folder, folder.parent)] == []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     place.check()
 
@@ -84,6 +87,34 @@ def test_a_relative_address_is_in_the_projects_folder(tmp_path: Path, monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///stores/runs.db")
     assert place.path_of(place.uri()) == tmp_path / "stores" / "runs.db"
     assert place.name() == "sqlite:///stores/runs.db"
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("sqlite:///~/runs.db", "write it out: sqlite:////home/me/runs.db"),
+        ("sqlite://", "a store in memory is gone when the command ends"),
+        ("sqlite:///:memory:", "a store in memory is gone when the command ends"),
+        ("sqlite:///file::memory:?uri=true", "a store in memory is gone when the command ends"),
+    ],
+)
+def test_an_address_at_which_runs_would_be_lost(address: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(TrackingError, match=words):
+        place.check()
+
+
+def test_the_line_end_of_windows_is_no_part_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000\r")
+    assert place.uri() == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize("password", ["secret", "s@cret", "se/cret", "s%40"])
+def test_passwords_are_masked_whole(password: str) -> None:
+    told = place.without_password(f"MLflow at http://me:{password}@host:5000/x: no, me@example.org")
+    assert told == "MLflow at http://me:***@host:5000/x: no, me@example.org"
+    assert place.without_password("http://host:5000/x is away") == "http://host:5000/x is away"
 
 
 def test_what_is_kept_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:

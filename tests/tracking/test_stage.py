@@ -201,3 +201,11 @@ def test_the_package_tracks_a_project_of_another_kind(tmp_path: Path) -> None:
     assert run.data.tags["mlflow.source.name"] == "count.py"
     assert (Path(str(run.info.artifact_uri)) / "outputs" / "count.txt").read_text() == "3"
     assert store.OUTPUTS_TAG not in run.data.tags
+
+
+@pytest.mark.usefixtures("client", "project")
+def test_a_switch_that_mlflow_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "yes")
+    with pytest.raises(TrackingError, match="MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING value must be one of"):
+        with stage_run("prepare"):
+            pass

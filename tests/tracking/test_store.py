@@ -93,3 +93,11 @@ def test_a_dead_run_that_is_another_users_is_left_to_that_one(
     store._end_orphaned_runs.cache_clear()
     store.connect()
     assert client.get_run(run).info.status == "KILLED"
+
+
+@pytest.mark.parametrize("digest", ["bob's lr=0.1 abc", 'say "b" abc'])
+def test_a_name_with_quotes_is_found_again(digest: str) -> None:
+    assert not store.has_run(digest)
+    with runs.start_run("r", {store.OUTPUTS_TAG: digest}):
+        pass
+    assert store.has_run(digest)

@@ -19,6 +19,7 @@ _KINDS = {
     b"BZh": "packed by bzip2: unpack it first",
     b"\x1f\x9d": "packed by compress: unpack it first",
     b"\x93NUMPY": "a NumPy array, not IDX",
+    **dict.fromkeys((b"\0\0\t", b"\0\0\v", b"\0\0\f", b"\0\0\r", b"\0\0\x0e"), "IDX of other numbers than bytes"),
     b"\x80": "a pickle, which is never read",
 }
 

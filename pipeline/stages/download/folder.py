@@ -17,6 +17,7 @@ from pipeline.stages.download.idx_files import Contents, Found, label_of, visibl
 _SHOWN = 5  # names of a folder
 _REASONS = {
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), "an archive: unpack it"),
+    **dict.fromkeys((".parquet", ".arrow", ".mat", ".arff"), "which is never read"),
     **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth"), "a pickle, which is never read"),
     **dict.fromkeys((".crdownload", ".part", ".download"), "an unfinished download"),
     ".npz": f"without {arrays.EXPECTED}",
@@ -80,6 +81,8 @@ def _tables(place: Path, directory: Path) -> Iterator[Found]:
 
 def _listing(directory: Path) -> str:
     """Say what a folder holds and why it will not do."""
+    if directory.is_file():
+        return f"a file, {_REASONS.get(directory.suffix.lower()) or 'expected the folder that holds it'}"
     try:
         found = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except OSError as error:

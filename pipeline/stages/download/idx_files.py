@@ -63,25 +63,22 @@ def _read_set(files_of: dict[str, list[Path]], directory: Path) -> Contents:
 
 
 def _read_file(name: str, candidates: list[Path], directory: Path) -> bytes:
-    """Return the content of the first candidate that is IDX: the exact name, the exact name and .gz, another."""
+    """Return the content of the candidates that are IDX; they must be equal, or sets could be mixed."""
+    good: dict[bytes, str] = {}
     problems: list[UserError] = []
-    exact = (name, f"{name}.gz")
-    for rank in range(3):
-        good: dict[bytes, str] = {}
-        for path in candidates:
-            where = label_of(path, directory)
-            if rank == (exact.index(path.name) if path.name in exact and path.parent.name != path.name else 2):
-                try:
-                    found = content.read(path, where)
-                    content.check_idx(found, where)
-                    good.setdefault(found, where)
-                except UserError as error:
-                    problems.append(error)
-        if len(good) > 1:
-            raise UserError(f"{name}: {' and '.join(good.values())} differ: keep one")
-        if good:
-            return next(iter(good))
-    raise problems[0]
+    for path in candidates:
+        where = label_of(path, directory)
+        try:
+            found = content.read(path, where)
+            content.check_idx(found, where)
+            good.setdefault(found, where)
+        except UserError as error:
+            problems.append(error)
+    if len(good) > 1:
+        raise UserError(f"{name}: {' and '.join(good.values())} differ: keep one")
+    if not good:
+        raise problems[0]
+    return next(iter(good))
 
 
 def visible(place: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from pipeline.data.idx import FILES
+from pipeline.data.idx import FILES, TEST_IMAGES, TRAIN_IMAGES
 from pipeline.data.images import ImageFiles, parse
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
@@ -52,7 +52,7 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
             print(f"{answers[-1]}; trying the next source", file=sys.stderr)
         try:
             contents = ask()
-            files = parse(dataset, contents)
+            files = _verified(dataset, contents)
         except (UserError, *_BROKEN) as error:
             answers.append(f"{source}: {_one_line(error)}")
         else:
@@ -69,9 +69,18 @@ def read_directory(dataset: str, directory: Path) -> ImageFiles:
         UserError: They are missing, damaged or not the data set's.
     """
     try:
-        return parse(dataset, folder.read(directory, _TORCHVISION.get(dataset, "")))
+        return _verified(dataset, folder.read(directory, _TORCHVISION.get(dataset, "")))
     except UserError as error:
         raise UserError(f"directory {directory}: {error}") from None
+
+
+def _verified(dataset: str, contents: Contents) -> ImageFiles:
+    """Parse and verify the files of a data set; divided by 255, pixels of 0 and 1 would all be nearly black."""
+    files = parse(dataset, contents)
+    for name in (TRAIN_IMAGES, TEST_IMAGES):
+        if files.arrays[name].max() <= 1:
+            raise UserError(f"{name}: no pixel is above 1, expected 0 to 255: multiply by 255")
+    return files
 
 
 def _one_line(error: BaseException) -> str:

@@ -42,11 +42,14 @@ def _rows(text: bytes, name: str) -> NDArray[np.uint8]:
     if not (text[len(first) :] if header else text).strip():
         raise UserError(f"{name}: holds no rows")
     try:
-        return np.loadtxt(
+        rows: NDArray[np.uint8] = np.loadtxt(
             _lines(text, name), np.uint8, delimiter=",", comments=None, quotechar='"', skiprows=int(header), ndmin=2
         )
     except (ValueError, OverflowError) as error:
-        raise UserError(f"{name}: {str(error).rstrip('.')}; expected integers from 0 to 255") from error
+        reason = str(error).partition("; use")[0].rstrip(".")  # `usecols`, which nobody here has called
+        raise UserError(f"{name}: {reason}; expected integers from 0 to 255") from error
+    _check_labels(rows, name)
+    return rows
 
 
 def _lines(text: bytes, name: str) -> Iterator[bytes]:
@@ -59,15 +62,23 @@ def _lines(text: bytes, name: str) -> Iterator[bytes]:
 
 def _check_columns(fields: list[str], header: bool, name: str) -> None:
     """Check that the label comes first and that the pixels of an image follow."""
-    if len(fields) == _PIXELS and not (header and "label" in fields):
+    label = next((at for at, field in enumerate(fields, start=1) if header and field in _LABELS), 0)
+    if len(fields) == _PIXELS and not label:
         raise UserError(
             f"{name}: 784 columns, so pixels without labels, which cannot serve as training or test images; "
             f"expected {EXPECTED}"
         )
     if len(fields) != _PIXELS + 1:
         raise UserError(f"{name}: {len(fields)} columns, expected 785 with commas between: the label, then 784 pixels")
-    if header and "label" in fields[1:]:
-        raise UserError(f"{name}: the label is column {fields.index('label') + 1}, expected first")
+    if label > 1:
+        raise UserError(f"{name}: the label is column {label}, expected first")
+
+
+def _check_labels(rows: NDArray[np.uint8], name: str) -> None:
+    """Check that the last column does not look more like labels than the first: it would be read as pixels."""
+    first, last = (len(np.unique(rows[:, at])) for at in (0, -1))
+    if rows[:, -1].max() <= 9 and last > first:
+        raise UserError(f"{name}: the label seems to be column {_PIXELS + 1}, expected first")
 
 
 def _is_number(text: str) -> bool:
