@@ -14,7 +14,6 @@ from pipeline.commands.options import OVERRIDES, flag, with_overrides
 from pipeline.errors import UserError
 from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Train, load
-from pipeline.records.sweeps import Recorder, check
 from pipeline.sweeps.grid import LARGE, count_points, list_points, parse_grid, sweep_name
 from pipeline.sweeps.output import pair_up, write_results
 from pipeline.sweeps.plan import Task, claim_name, estimate, load_split, plan
@@ -89,6 +88,8 @@ def sweep(
                 print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
             if dry_run:
                 return
+            from pipeline.records.sweeps import Recorder, check  # MLflow
+
             check(folder.name)
             outbox.send()
             stack.enter_context(exclusive(folder, WAIT, f"{folder.name}: this sweep is under way in another process"))
