@@ -50,16 +50,10 @@ SEED_STYLE: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.35}
 def png(figure: Figure, dpi: int = 200) -> bytes:
     """Render a figure as PNG; equal figures have equal bytes."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=dpi, metadata={"Software": None})
-    return content.getvalue()
-
-
-def pixels(figure: Figure, dpi: int = 100) -> NDArray[np.uint8]:
-    """Render a figure as an image [height, width, 3]."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+    canvas.print_png(content, metadata={"Software": None})  # type: ignore[no-untyped-call]  # `savefig` draws twice
+    return content.getvalue()
 
 
 def curves(values: Mapping[Variant, Floats], first: int, xlabel: str, ylabel: str, *, log: bool = False) -> Figure:
@@ -136,7 +130,8 @@ def confusions(matrices: Mapping[Variant, Floats]) -> Figure:
         for (true, predicted), value in np.ndenumerate(percent):
             if value >= 0.05:
                 colour = "white" if value > 50 else "black"
-                axis.text(predicted, true, f"{value:.1f}", ha="center", va="center", fontsize=7, color=colour)
+                style = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
+                axis.text(predicted, true, f"{value:.1f}", **style, in_layout=False)
         axis.set_xticks(range(len(matrix)))
         axis.set_yticks(range(len(matrix)))
         axis.set(title=VARIANT_NAMES[variant], xlabel="predicted class", ylabel="true class (rows add up to 100 %)")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -77,6 +76,8 @@ def interval(values: Floats, confidence: float, resamples: int) -> Interval:
     """Return the mean of values [count] with its percentile bootstrap interval, from a fixed random state."""
     if len(values) < 2:
         return Interval(_mean(values), float("nan"), float("nan"))
+    from scipy import stats  # which takes a second
+
     bounds = stats.bootstrap(
         (values,),
         np.mean,

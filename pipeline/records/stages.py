@@ -1,6 +1,7 @@
 """What the runs of the stages hold in MLflow: each stage's record, made from the files that the stage has left.
 
-A stage that runs and a stage that DVC restores from its cache are recorded by the same code.
+A stage that runs and a stage that DVC restores from its cache are recorded by the same code. Only what logs imports
+PyTorch, MLflow and Matplotlib, because that takes seconds: what a stage has left can be digested without them.
 """
 
 import csv
@@ -9,22 +10,21 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.analysis import histograms
-from pipeline.analysis.figures import TENSORS, layers
 from pipeline.data.idx import FILES
 from pipeline.data.images import ImageFiles
-from pipeline.network import activations
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.records import pyfunc, saved_view
+from pipeline.records import saved_view
 from pipeline.records.trainings import curves, log_images, mean_or_member, training_params
-from pipeline.tracking.runs import Run
-from pipeline.tracking.store import OUTPUTS_TAG
-from pipeline.tracking.values import Points
+from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.training.history import HISTORY_FILES, History, load_history, load_weights
+
+if TYPE_CHECKING:
+    from pipeline.tracking.runs import Run
+    from pipeline.tracking.values import Points
 
 PICTURES = 50  # of one tensor: more would take longer to draw than the epochs take to train
 RESULTS = ("metrics.json", "answer.md", "test_per_seed.csv", "confusion.csv")
@@ -63,7 +63,7 @@ class StageRecord(ABC):
         """The files that make the outputs of one stage equal to those of another."""
 
     @abstractmethod
-    def log_outputs(self, run: Run, images: ImageFiles) -> None:
+    def log_outputs(self, run: "Run", images: ImageFiles) -> None:
         """Log what the stage has left."""
 
     def digest(self) -> str:
@@ -76,13 +76,13 @@ class StageRecord(ABC):
         """Return whether every output file is there."""
         return all(path.is_file() for path in self.outputs)
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: "Run") -> None:
         """Log what is known before the stage's work."""
         run.log_params(self.given)
         digest = hashlib.sha256(json.dumps(self.given, sort_keys=True, default=str).encode()).hexdigest()
         run.set_tags({"stage": self.stage, "digest.params": digest, "mlflow.note.content": self.note})
 
-    def finish(self, run: Run, images: ImageFiles, seconds: float | None = None) -> None:
+    def finish(self, run: "Run", images: ImageFiles, seconds: float | None = None) -> None:
         """Log the images, what the stage has left and, unless DVC has restored it, how long its work took."""
         log_images(run, self.params.data.dataset, images, self.purpose)
         self.log_outputs(run, images)
@@ -110,7 +110,7 @@ class DownloadRecord(StageRecord):
         """The four files."""
         return [self.folder / name for name in FILES]
 
-    def log_outputs(self, run: Run, images: ImageFiles) -> None:
+    def log_outputs(self, run: "Run", images: ImageFiles) -> None:
         """Log counts, bytes and digests."""
         counts = {f"images/{part}": [(0, float(count))] for part, count in images.counts.items()}
         run.log_metrics({**counts, "bytes": [(0, float(images.size))]})
@@ -147,7 +147,7 @@ class TrainRecord(StageRecord):
         """All that a training leaves."""
         return [self.folder / name for name in HISTORY_FILES]
 
-    def log_outputs(self, run: Run, images: ImageFiles) -> None:
+    def log_outputs(self, run: "Run", images: ImageFiles) -> None:
         """Log curves first, which no store refuses, then moments, seeds, files, pictures and the model."""
         trained = load_history(self.folder)
         run.log_metrics(curves(trained))
@@ -159,8 +159,10 @@ class TrainRecord(StageRecord):
         self._log_histograms(run, trained)
         self._log_model(run, images, trained)
 
-    def _log_model(self, run: Run, images: ImageFiles, trained: History) -> None:
+    def _log_model(self, run: "Run", images: ImageFiles, trained: History) -> None:
         """Log the first seed's network, with its own accuracy, and two test images as the example."""
+        from pipeline.records import pyfunc
+
         weights = {name: array[:1] for name, array in load_weights(self.folder).items()}
         accuracy = float(trained.validation_accuracy[0, -1])
         run.log_model(
@@ -173,8 +175,12 @@ class TrainRecord(StageRecord):
         )
         run.set_tags({"model.seed": str(trained.seeds[0])})
 
-    def _log_histograms(self, run: Run, trained: History) -> None:
+    def _log_histograms(self, run: "Run", trained: History) -> None:
         """Log one picture per hidden tensor and epoch, small enough to be read as the thumbnail that MLflow shows."""
+        from pipeline.analysis import histograms
+        from pipeline.analysis.figures import TENSORS, layers
+        from pipeline.network import activations
+
         epochs = pictured(trained.epochs)
         for tensor, counts in trained.histograms.items():
             axis = activations.scale(tensor, self.params.model.activation)
@@ -202,7 +208,7 @@ class EvaluateRecord(StageRecord):
         """Numbers and words; figures follow from them."""
         return [self.folder / name for name in RESULTS]
 
-    def log_outputs(self, run: Run, _: ImageFiles) -> None:
+    def log_outputs(self, run: "Run", _: ImageFiles) -> None:
         """Log the comparison, both variants' test results by seed, files and figures."""
         metrics, _answer, per_seed, _confusion = self.outputs
         compared = json.loads(metrics.read_text(encoding="utf-8"))
@@ -227,7 +233,7 @@ def pictured(epochs: int) -> list[int]:
     return sorted({round(at) for at in np.linspace(0, epochs, min(epochs + 1, PICTURES))})
 
 
-def _moments(trained: History) -> dict[str, Points]:
+def _moments(trained: History) -> "dict[str, Points]":
     """Return means over seeds; `layer1.activation.std` is chart `activation_std` of section `values/layer1`."""
     names = {name: name.split(".") for name in trained.moments}
     return {

@@ -16,9 +16,9 @@ from pipeline.sweeps.grid import Point
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
 from pipeline.tracking import provenance, store
+from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.errors import TrackingError
 from pipeline.tracking.runs import start_run
-from pipeline.tracking.store import OUTPUTS_TAG
 from pipeline.tracking.values import Points
 
 SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab

@@ -1,14 +1,16 @@
 """What the runs of stages and sweeps have in common: the parameters of a training, its images and its curves."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.data.images import ImageFiles
 from pipeline.params import Params, Variant
-from pipeline.sweeps.outcome import Outcome
-from pipeline.tracking.runs import Run
-from pipeline.tracking.values import Points
 from pipeline.training.history import Floats, History
+
+if TYPE_CHECKING:  # importing PyTorch and MLflow takes seconds, which commands that record nothing can save
+    from pipeline.sweeps.outcome import Outcome
+    from pipeline.tracking.runs import Run
+    from pipeline.tracking.values import Points
 
 
 def training_params(params: Params, variant: Variant) -> dict[str, Any]:
@@ -17,13 +19,13 @@ def training_params(params: Params, variant: Variant) -> dict[str, Any]:
     return {**sections, "variant": variant}
 
 
-def log_images(run: Run, dataset: str, images: ImageFiles, purpose: str) -> None:
+def log_images(run: "Run", dataset: str, images: ImageFiles, purpose: str) -> None:
     """Log the data set as MLflow's input, and the digest of its files as a tag."""
     run.set_tags({"digest.data": images.digest})
     run.log_input(dataset, images.digest, purpose, json.dumps(images.counts))
 
 
-def curves(trained: History | Outcome, member: int | None = None) -> dict[str, Points]:
+def curves(trained: "History | Outcome", member: int | None = None) -> "dict[str, Points]":
     """Return one member's curves, or their means over the members."""
     return {
         "train/loss": list(enumerate(mean_or_member(trained.train_loss, member), start=1)),

@@ -7,12 +7,13 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from . import provenance, store
+from .embedded import OUTPUTS_TAG
 
 MODEL_VERSIONS = "mlflow.modelVersions"  # on a model of which there is a registered version
 # Tags whose values differ between equal runs: they say when, where and by whom, or name runs and models.
 _VOLATILE = {
     *provenance.NAMES,
-    store.OUTPUTS_TAG,
+    OUTPUTS_TAG,
     MLFLOW_PARENT_RUN_ID,
     "mlflow.log-model.history",
     "mlflow.runName",
@@ -31,9 +32,7 @@ def delete(client: mlflow.MlflowClient, run_id: str, digest: str) -> None:
     same = ("dvc.stage", "dvc.exp_name", "dvc.root")
     if not (stage := new.data.tags.get("dvc.stage")):
         return
-    query = (
-        f"attributes.status = 'FINISHED' and tags.`{store.OUTPUTS_TAG}` = '{digest}' and tags.`dvc.stage` = '{stage}'"
-    )
+    query = f"attributes.status = 'FINISHED' and tags.`{OUTPUTS_TAG}` = '{digest}' and tags.`dvc.stage` = '{stage}'"
     for old in list(store.search(client, [new.info.experiment_id], query)):
         equal = all(old.data.tags.get(name) == new.data.tags.get(name) for name in same)
         if equal and old.info.run_id != run_id and not _is_touched(client, old, new):

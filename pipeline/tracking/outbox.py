@@ -12,20 +12,22 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import place, process, provenance, store
+from . import place, process, provenance
 from .errors import TrackingError
-from .runs import Run, replace_run
+
+if TYPE_CHECKING:
+    from .runs import Run
 
 RESENT_TAG = "resent"  # on the run that was sent in the end: which run it replaces
 OUTBOX = Path("mlruns/unsent")
 _RECORD = "record.json"
 
 
-def keep(stage: str, run: Run) -> None:
+def keep(stage: str, run: "Run") -> None:
     """Keep the record of a stage whose work is done, with copies of its files, which may change or go.
 
     Raises:
@@ -61,6 +63,8 @@ def send() -> None:
     """
     if not _entries():
         return
+    from . import store  # MLflow
+
     store.connect()
     with _lock():
         for entry in _entries():
@@ -71,11 +75,13 @@ def send() -> None:
 
 
 def _send(entry: Path) -> None:
+    from . import runs, store  # MLflow
+
     record = json.loads((entry / _RECORD).read_text(encoding="utf-8"))
     if record["store"] != place.name():
         return
     if not store.is_finished(record["run"], record["experiment"], RESENT_TAG):
-        with replace_run(record["name"], record["tags"], record["experiment"]) as run:
+        with runs.replace_run(record["name"], record["tags"], record["experiment"]) as run:
             for method, args, kwargs in record["calls"]:
                 getattr(run, method)(*_decode(args, entry), **_decode(kwargs, entry))
             run.set_tags({RESENT_TAG: record["run"]})  # not a common tag: nested runs end before this one is whole

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from numpy.typing import NDArray
 
-from . import advice, duplicates, model, process, provenance, store
+from . import advice, duplicates, process, provenance, store
 from .calls import Call, logs
 from .errors import BRIEF, TrackingError, request_timeouts
 from .values import Points, batches, param_entities
@@ -128,6 +128,8 @@ class Run:
             code: The folder of the package that holds `loader`.
             metrics: The model's own; those of the run are not given to it.
         """
+        from . import model  # `mlflow.pyfunc` takes a tenth of a second
+
         model.log(self.client, self.run_id, loader, files, example, packages, code, metrics)
 
     @logs("nested runs")

@@ -7,9 +7,7 @@ import contextlib
 import functools
 import logging
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import mlflow
 import mlflow.store.db.utils
@@ -17,12 +15,10 @@ from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from . import advice, legacy, locations, place, process, reach, sqlite
+from . import advice, embedded, place, process, reach, sqlite
+from .embedded import DEFAULT_EXPERIMENT, OUTPUTS_TAG
 from .errors import BRIEF, PATIENT, TrackingError, request_timeouts
 from .provenance import PROCESS_TAG
-
-DEFAULT_EXPERIMENT = "0"
-OUTPUTS_TAG = "digest.outputs"
 
 mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # MLflow's ten take minutes
 for _noisy in ("mlflow.store.db.utils", "urllib3"):  # what they have to say is raised as well
@@ -139,16 +135,8 @@ def _client(address: str) -> mlflow.MlflowClient:
         client = mlflow.MlflowClient()
         _end_orphaned_runs(address)
     if path:
-        _look_over(path)
+        embedded.look_over(path)
     return client
-
-
-@functools.cache
-def _look_over(path: Path) -> None:
-    """Correct, once in this process, the places in an embedded store, and mention a former one beside it."""
-    locations.mend(path)
-    if line := legacy.warning(path.parent):
-        print(line, file=sys.stderr)
 
 
 def _experiment(client: mlflow.MlflowClient, named: str | None) -> str:

@@ -1,11 +1,13 @@
 """Figures draw the values that they are given."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from pipeline.analysis import figures
@@ -113,15 +115,18 @@ def test_confusions_are_per_cent_of_the_true_class() -> None:
         assert axis.get_ylabel() == "true class (rows add up to 100 %)"
 
 
-def test_pixels_are_an_image_of_the_figure() -> None:
-    figure = figures.curves(values(2, 3), 0, "epoch", "accuracy (%)")
-    image = figures.pixels(figure, dpi=50)
-    assert image.shape == (200, 320, 3)
-    assert image.dtype == np.uint8
-    assert tuple(image[0, 0]) == (255, 255, 255)
-    distance = np.abs(image.astype(int) - [0x00, 0x72, 0xB2]).sum(axis=2)
-    assert distance.min() < 40
-    np.testing.assert_array_equal(image, figures.pixels(figures.curves(values(2, 3), 0, "epoch", "accuracy (%)"), 50))
+def test_a_png_is_what_matplotlib_saves() -> None:
+    """It lays the figure out once, where `savefig` does so twice."""
+    given = {variant: np.round(1000 * array) for variant, array in values(10, 10).items()}
+    drawings: list[Callable[[], Figure]] = [
+        lambda: figures.curves(values(3, 30), 1, "iteration", "loss", log=True),
+        lambda: figures.confusions(given),
+        lambda: figures.per_digit(values(3, 10), "accuracy (%)"),
+    ]
+    for draw in drawings:
+        expected = io.BytesIO()
+        draw().savefig(expected, format="png", dpi=60, metadata={"Software": None})
+        assert figures.png(draw(), dpi=60) == expected.getvalue()
 
 
 def test_a_figure_rendered_again_has_the_same_bytes() -> None:

@@ -1,10 +1,14 @@
 """Figures of distributions draw the values that they are given."""
 
+import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
 from numpy.typing import NDArray
@@ -143,3 +147,39 @@ def test_frames_show_the_epochs_in_one_size() -> None:
     assert not np.array_equal(pictures[1], pictures[2])
     alone = next(histograms.frames("plain", "layer1.activation", counts, axis, [3]))
     assert np.array_equal(alone, pictures[3])
+
+
+@pytest.fixture
+def empty_frame(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A cache of empty frames for one test."""
+    fresh = functools.cache(histograms._empty_frame.__wrapped__)
+    monkeypatch.setattr(histograms, "_empty_frame", fresh)
+    return fresh
+
+
+@pytest.mark.parametrize("tensor", ["layer1.activation", "layer1.pre_activation"])
+def test_a_frame_is_what_matplotlib_draws(tensor: str, empty_frame: Any) -> None:
+    counts, axis = np.random.default_rng(0).integers(0, 50, (3, 2, BINS)), scale(tensor, "sigmoid")
+    list(histograms.frames("plain", tensor, counts[:, ::-1], axis, [0, 1]))  # which leaves nothing
+    frame = next(histograms.frames("batchnorm", tensor, counts, axis, [1]))
+    canvas, axes, *_ = empty_frame(axis)
+    for spine in axes.spines.values():
+        spine.set_animated(False)
+    canvas.draw()
+    assert np.array_equal(frame, np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+@pytest.mark.usefixtures("empty_frame")
+def test_frames_share_what_is_slow_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Axis] = []
+    draw = Axis.draw
+
+    def note(axis: Axis, renderer: RendererBase) -> None:
+        drawn.append(axis)
+        draw(axis, renderer)
+
+    monkeypatch.setattr(Axis, "draw", note)
+    counts = np.random.default_rng(0).integers(0, 50, (3, 4, BINS))
+    for tensor in ("layer1.pre_activation", "layer1.activation", "layer2.pre_activation", "layer2.activation"):
+        assert len(list(histograms.frames("plain", tensor, counts, scale(tensor, "sigmoid"), range(4)))) == 4
+    assert len(drawn) == 4  # the x and y axis of either scale

@@ -6,6 +6,7 @@ All tests share one copy in which `dvc repro` has run, and leave its outputs as 
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import mlflow
@@ -64,6 +65,25 @@ def test_repro_runs_every_stage_and_leaves_every_output(reproduced: tuple[Path, 
 def test_a_second_repro_does_nothing(clone: Path) -> None:
     assert "Running stage" not in repro(clone)
     assert top_level(clone) == ALL
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unused"),
+    [
+        (["track"], {"matplotlib", "mlflow", "scipy", "torch"}),
+        (["download"], {"matplotlib", "mlflow", "scipy", "torch", "torchvision"}),
+        (["sweep", "--grid", "lr=1", "--dry-run"], {"mlflow", "scipy"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_has_nothing_to_record_does_not_import_mlflow(clone: Path, arguments: list[str], unused: set[str]) -> None:
+    done = call(clone, sys.executable, "-X", "importtime", "-m", "pipeline", *arguments)
+    assert done.returncode == 0
+    imported = set(re.findall(r"^import time: .*\| +(\S+)$", done.stderr, re.M))
+    assert {"pipeline.cli", "numpy"} <= imported
+    assert unused & imported == set()
+    assert top_level(clone) == ALL
+    assert "mlruns/tracked.json" not in call(clone, "dvc", "status").stdout
 
 
 def test_what_mlflow_holds(clone: Path) -> None:

@@ -52,6 +52,7 @@ ALLOWED = {
     "stages/download/arrays.py": ["np.load"],  # with allow_pickle=False, from checked bytes: test_folder.py
     "stages/download/python_index.py": ["pickle"],  # what has the pinned digest, and arrays alone: test_sources.py
     "sweeps/probe.py": ["exec", "compile"],  # the code in a study's folder, which its user names: test_study.py
+    "workers.py": ["joblib"],  # the number of cores alone
 }
 
 

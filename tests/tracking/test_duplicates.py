@@ -7,7 +7,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.tracking import provenance, runs, store
+from pipeline.tracking import provenance, runs
+from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.stage import stage_run
 from tests.samples import enter
 
@@ -35,7 +36,7 @@ def record(digest: str = "d1", note: str = "What it does.") -> str:
         run.set_tags({"stage": "prepare", NOTE: note})
         run.log_child("seed 3", {"seed": 3}, {"loss": [(0, 1.0)]})
         run.delete_duplicates(digest)
-        run.set_tags({store.OUTPUTS_TAG: digest})
+        run.set_tags({OUTPUTS_TAG: digest})
     return run.run_id
 
 

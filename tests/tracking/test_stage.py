@@ -8,7 +8,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipeline.tracking import ledger, outbox, store
+from pipeline.tracking import ledger, outbox
+from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.errors import TrackingError
 from pipeline.tracking.runs import Run
 from pipeline.tracking.stage import stage_run
@@ -200,7 +201,7 @@ def test_the_package_tracks_a_project_of_another_kind(tmp_path: Path) -> None:
     assert run.data.tags["dvc.stage"] == "count"
     assert run.data.tags["mlflow.source.name"] == "count.py"
     assert (Path(str(run.info.artifact_uri)) / "outputs" / "count.txt").read_text() == "3"
-    assert store.OUTPUTS_TAG not in run.data.tags
+    assert OUTPUTS_TAG not in run.data.tags
 
 
 @pytest.mark.usefixtures("client", "project")

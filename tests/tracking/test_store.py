@@ -8,6 +8,7 @@ import pytest
 from mlflow.protos import databricks_pb2
 
 from pipeline.tracking import process, runs, store
+from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.errors import TrackingError
 from pipeline.tracking.provenance import PROCESS_TAG
 
@@ -20,7 +21,7 @@ pytestmark = [
 def test_an_experiment_of_its_own(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     started = client.create_run("0")
     monkeypatch.setenv("MLFLOW_RUN_ID", started.info.run_id)
-    with runs.start_run("point", {store.OUTPUTS_TAG: "d2"}, "sweeps") as run:
+    with runs.start_run("point", {OUTPUTS_TAG: "d2"}, "sweeps") as run:
         pass
     assert run.run_id != started.info.run_id
     assert client.get_experiment(run.experiment_id).name == "sweeps"
@@ -49,11 +50,11 @@ def test_an_experiment_that_another_client_has_just_made(
 def test_has_run_finds_finished_runs_alone(client: mlflow.MlflowClient) -> None:
     assert not store.has_run("d1")
     with contextlib.suppress(ValueError), runs.start_run("r", {}) as run:
-        run.set_tags({store.OUTPUTS_TAG: "d1"})
+        run.set_tags({OUTPUTS_TAG: "d1"})
         raise ValueError("half way")
     assert not store.has_run("d1")
     with runs.start_run("r", {}) as run:
-        run.set_tags({store.OUTPUTS_TAG: "d1"})
+        run.set_tags({OUTPUTS_TAG: "d1"})
     assert store.has_run("d1")
     client.delete_run(run.run_id)
     assert not store.has_run("d1")
