@@ -14,13 +14,18 @@ from typing import Any
 from pipeline.errors import UserError
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, *, shared: bool = False) -> None:
     """Write a file by way of a temporary one beside it; text is UTF-8. Folders are made.
+
+    Args:
+        path: The file.
+        content: What to write.
+        shared: Whether other processes may write the same file at the same time.
 
     Raises:
         UserError: the disk is full, the folder read-only or the like.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part" if shared else f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from pipeline import files
 from pipeline.errors import UserError
 from pipeline.files import to_csv, to_json
+from tools.sandbox import ROOT
 
 
 def fail(*_: object) -> NoReturn:
@@ -165,3 +168,16 @@ def test_numbers_that_json_lacks_are_null(value: float) -> None:
 
 def test_csv_is_quoted_where_it_must_be() -> None:
     assert to_csv(["a", "b"], [[1, "x,y"], [2.5, 'say "z"']]) == 'a,b\n1,"x,y"\n2.5,"say ""z"""\n'
+
+
+def test_processes_may_write_the_same_file_at_once(tmp_path: Path) -> None:
+    script = "import sys; from pathlib import Path; from pipeline.files import write_atomic\n"
+    script += "for _ in range(300): write_atomic(Path(sys.argv[1]), sys.argv[2] * 10_000, shared=True)"
+    path = tmp_path / "one.txt"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(path), letter], cwd=ROOT, stderr=subprocess.PIPE)
+        for letter in "ab"
+    ]
+    assert [writer.communicate()[1] for writer in writers] == [b"", b""]
+    assert path.read_text() in ("a" * 10_000, "b" * 10_000)
+    assert list(tmp_path.iterdir()) == [path]

@@ -84,7 +84,7 @@ def sweep(
     ) as workers:
         print(
             f"{folder.name}: {len(points)} points, {_populations(tasks)}, {len(rests)} still to train"
-            + (f", {workers.count} at the same time" if rests and workers.count > 1 else "")
+            + (f", {workers.count} at the same time" if rests and (ray or workers.count > 1) else "")
             + (f", about {estimate([*rests.values()], split, workers.count):.0f} seconds" if dry_run else "")
         )
         if not params.data.holdout:

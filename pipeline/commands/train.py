@@ -14,8 +14,11 @@ from pipeline.data.images import ImageFiles
 from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Params, Variant, load
 from pipeline.stages.train import load_split, train_variant
+from pipeline.tracking.process import exclusive
 from pipeline.training.population import Population
 from pipeline.workers import open_workers
+
+WAIT = 60.0  # seconds for another training to end
 
 
 @click.command(context_settings=OVERRIDES)
@@ -39,7 +42,11 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
     population = Population(variant, params.model, params.train, params.train.seeds)
     digest = population.digest(params.data.holdout, images.digest)
     checkpoints = paths.RUNS / f".{variant}-{digest[:16]}"
-    with open_workers(params.train, load_split(params, images), population.epochs()) as workers:
+    split = load_split(params, images)
+    with (
+        exclusive(folder, WAIT, f"{folder}: another process writes it"),  # until the record is whole, made from it
+        open_workers(params.train, split, population.epochs()) as workers,
+    ):
         workers.start()
         from pipeline.records.stages import TrainRecord  # imports MLflow, while workers start
         from pipeline.tracking.stage import stage_run

@@ -146,7 +146,7 @@ def save_outcome(folder: Path, seeds: Sequence[int], outcome: Outcome) -> None:
     arrays |= {f"{PROBED}{name}": array for name, array in outcome.probed.items()}
     arrays[SEEDS] = np.array(seeds)
     content = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    write_atomic(outcome_file(folder, seeds), content)
+    write_atomic(outcome_file(folder, seeds), content, shared=True)
 
 
 def stored_seeds(folder: Path) -> set[int]:

@@ -43,9 +43,8 @@ class Checkpoint:
     def save(self, state: Mapping[str, Tensor]) -> None:
         """Replace the saved state. Where it cannot be written, say so once, and train on without."""
         try:
-            write_atomic(
-                self.path, safetensors.torch.save({name: tensor.contiguous() for name, tensor in state.items()})
-            )
+            content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in state.items()})
+            write_atomic(self.path, content, shared=True)
         except UserError as error:
             print(f"{error}; a training that is killed will start over", file=sys.stderr)
             self.written = math.inf

@@ -99,6 +99,6 @@ def test_a_dead_run_that_is_another_users_is_left_to_that_one(
 @pytest.mark.parametrize("digest", ["bob's lr=0.1 abc", 'say "b" abc'])
 def test_a_name_with_quotes_is_found_again(digest: str) -> None:
     assert not store.has_run(digest)
-    with runs.start_run("r", {store.OUTPUTS_TAG: digest}):
+    with runs.start_run("r", {OUTPUTS_TAG: digest}):
         pass
     assert store.has_run(digest)
