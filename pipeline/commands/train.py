@@ -59,7 +59,7 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
                 train_variant(params, population, images.digest, workers, part, _made(checkpoints))
             seconds = time.perf_counter() - start
             record.finish(run, images, seconds)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+            shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _made(checkpoints: Path) -> Path | None:

@@ -40,13 +40,14 @@ class Checkpoint:
         """Return whether the last write is at least `SECONDS` ago."""
         return time.monotonic() - self.written >= SECONDS
 
-    def save(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the saved state. Where it cannot be written, say so once, and train on without."""
+    def save(self, state: Mapping[str, Tensor], last: bool = False) -> None:
+        """Replace the saved state. Where one that is not the last cannot be written, say so once, and do without."""
         try:
             content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in state.items()})
             write_atomic(self.path, content, shared=True)
         except UserError as error:
-            print(f"{error}; a training that is killed will start over", file=sys.stderr)
+            if not last:
+                print(f"{error}; a training that is killed will start over", file=sys.stderr)
             self.written = math.inf
         else:
             self.written = time.monotonic()

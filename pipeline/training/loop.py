@@ -105,7 +105,7 @@ def fit(
         training.run_epoch()
         finished = training.epoch == population.train.epochs
         if checkpoint and (finished or checkpoint.is_due()):
-            checkpoint.save(training.state())
+            checkpoint.save(training.state(), finished)
         if on_epoch:
             on_epoch(_report(training))
     state = training.state()

@@ -59,7 +59,7 @@ def test_repro_runs_every_stage_and_leaves_every_output(reproduced: tuple[Path, 
     assert metrics["test"]["accuracy"]["pairs"] == len(SEEDS)
     assert len(list((clone / "results" / "lab" / "figures").glob("*.png"))) == 7
     weights = safetensors.numpy.load_file(clone / "runs" / "batchnorm" / "weights.safetensors")
-    assert weights["linears.1.weight"].shape == (2, 8, 6)
+    assert weights["linears.1.weight"].shape == (2, 6, 8)
 
 
 def test_a_second_repro_does_nothing(clone: Path) -> None:

@@ -487,7 +487,7 @@ def test_a_tampered_file_of_a_known_data_set_is_one_line(folder: Path) -> None:
 @pytest.mark.parametrize("left", [0, 100])
 def test_a_damaged_outcome_is_trained_again(wanted: dict[str, Undisturbed], folder: Path, left: int) -> None:
     done(*SWEEP)
-    path = min((folder / "sweeps" / ".outcomes").glob("*.safetensors"))
+    path = min((folder / "sweeps" / ".outcomes").glob("*/*.safetensors"))
     path.write_bytes(path.read_bytes()[:left])
     assert "1 still to train" in done(*SWEEP).stdout
     assert project.outputs(folder) == wanted["sweep"].outputs

@@ -413,7 +413,7 @@ class Memory(Checkpoint):
     def is_due(self) -> bool:
         return True
 
-    def save(self, state: Mapping[str, Tensor]) -> None:
+    def save(self, state: Mapping[str, Tensor], last: bool = False) -> None:  # noqa: ARG002
         self.state = {name: tensor.clone() for name, tensor in state.items()}
         if self.left is not None:
             self.left -= 1
