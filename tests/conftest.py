@@ -40,6 +40,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unfrozen() -> Iterator[None]:
+    """Keep commands from freezing what tests have imported: PyTorch's compiler would report it as leaked at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gc.freeze", lambda: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _denormals() -> Iterator[None]:
     """Undo what reading the images sets for the whole process, and Hypothesis refuses."""
