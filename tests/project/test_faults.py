@@ -106,10 +106,10 @@ def status(run_id: str) -> str:
 
 
 def test_killed_commands_are_recovered(bench: Bench) -> None:
-    cases = [("sweep", "SIGKILL", 1), ("sweep", "SIGTERM", 2)]
+    cases = [("sweep", "SIGKILL", 1), ("sweep", "SIGTERM", 2), ("train with workers", kills.A_WORKER, 3)]
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda case: bench.kill(*case), cases))
-    assert [fault.problems for fault in found] == [(), ()]
+    assert [fault.problems for fault in found] == [(), (), ()]
 
 
 def test_a_comparison_notices_what_was_lost(wanted: dict[str, Undisturbed], folder: Path) -> None:

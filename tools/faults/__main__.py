@@ -39,6 +39,7 @@ def main(killed: int, gone: int, seed: int, jobs: int) -> None:
     bench = Bench(folder)
     quick = [command for command in kills.COMMANDS if command not in kills.SLOW]
     pairs = list(itertools.product([*kills.COMMANDS, *quick], kills.SIGNALS))
+    pairs += 3 * [("train with workers", kills.A_WORKER)]
     chosen = [(*pairs[at % len(pairs)], seed * 1_000_000 + at) for at in range(killed)]
     with tqdm(total=killed + gone, unit="fault", disable=None) as bar:
         faults = _inject(bar, jobs, lambda case: bench.kill(*case), chosen)

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tools import sandbox
 from tools.faults import project
 
@@ -23,6 +25,7 @@ CHECKPOINTS = "from pipeline import cli; from pipeline.training import checkpoin
 COMMANDS = {
     "train": (*PIPELINE, "train", "batchnorm"),
     "train with checkpoints": ("python", "-c", CHECKPOINTS, "train", "plain", "--hidden", "600,600", "--epochs", "12"),
+    "train with workers": (*PIPELINE, "train", "plain", "--hidden", "600,600", "--epochs", "12", "--workers", "2"),
     "evaluate": (*PIPELINE, "evaluate"),
     "sweep": SWEEP,
     "sweep on Ray": (*SWEEP, "--ray", "local"),
@@ -32,6 +35,7 @@ COMMANDS = {
 }
 SLOW = ("sweep on Ray", "dvc repro")  # are killed half as often
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
+A_WORKER = "SIGKILL of a worker"  # which the command survives
 PATIENCE = 120.0  # seconds that processes may take to end after a signal; Ray's own take a minute where none reached it
 STORELESS = 0.2  # of the kills are in a project without a store, which the command has to make
 
@@ -97,8 +101,11 @@ class Bench:
         while struck is None:  # a command that was faster than its signal is started anew
             moment = chance.uniform(0.2, 0.95) * seconds
             folder = self.fresh(command, store=store)
-            whole_group = name == "Ctrl-C" or chance.random() < 0.5
-            struck = _strike(folder, command, SIGNALS[name], moment, whole_group)
+            if name == A_WORKER:
+                struck = _strike_worker(folder, command)
+            else:
+                whole_group = name == "Ctrl-C" or chance.random() < 0.5
+                struck = _strike(folder, command, SIGNALS[name], moment, whole_group)
             if struck is None:
                 shutil.rmtree(folder.parent)
             seconds *= 0.9
@@ -145,6 +152,26 @@ def _strike(folder: Path, command: str, number: int, moment: float, whole_group:
     # MLflow has its run before there is a process of ours to end it; the next command does.
     if number != signal.SIGKILL and command != "mlflow run" and project.statuses(folder)["RUNNING"]:
         return ["a run was RUNNING after a signal that lets its process end it"]
+    return []
+
+
+def _strike_worker(folder: Path, command: str) -> list[str] | None:
+    """Start the command and kill one of its workers; return what is wrong at its end, or None if it had no worker."""
+    with (folder.parent / "log").open("wb") as log:
+        process = sandbox.start(folder, *COMMANDS[command], log=log)
+        while not (workers := _workers(process.pid)) and process.poll() is None:
+            time.sleep(0.02)
+        if not workers:
+            return None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers[0].kill()
+        return [f"it ended with {code}, though only a worker was killed"] if (code := process.wait(PATIENCE)) else []
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    """Return the workers of a process: its grandchildren, which the server has forked."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [worker for server in psutil.Process(pid).children() for worker in server.children()]
     return []
 
 
