@@ -51,6 +51,7 @@ def open_workers(settings: Train, split: Split, model_epochs: int) -> Iterator[W
         yield ThisProcess(split, device_memory(device))
         return
     with Pool(count, settings, split) as pool:
+        del split  # which the pool has copied
         yield pool
 
 

@@ -91,6 +91,7 @@ def sweep(
             print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
         if dry_run:
             return
+        del split
         workers.start()
         from pipeline.records.sweeps import Recorder, check  # imports MLflow, while workers start
         from pipeline.tracking import outbox
@@ -125,6 +126,7 @@ def _open_workers(address: str | None, settings: Train, split: Split, model_epoc
     """Open what trains: this machine or a Ray cluster."""
     if address is None:
         with open_workers(settings, split, model_epochs) as workers:
+            del split  # the workers have the images
             yield workers
         return
     from pipeline.sweeps import ray_cluster  # Ray is an extra

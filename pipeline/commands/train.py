@@ -42,10 +42,9 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
     population = Population(variant, params.model, params.train, params.train.seeds)
     digest = population.digest(params.data.holdout, images.digest)
     checkpoints = paths.RUNS / f".{variant}-{digest[:16]}"
-    split = load_split(params, images)
     with (
         exclusive(folder, WAIT, f"{folder}: another process writes it"),  # until the record is whole, made from it
-        open_workers(params.train, split, population.epochs()) as workers,
+        open_workers(params.train, load_split(params, images), population.epochs()) as workers,
     ):
         workers.start()
         from pipeline.records.stages import TrainRecord  # imports MLflow, while workers start
