@@ -31,7 +31,7 @@ test: $(BIN)/.ready-dev .dvc/config.local ## ruff, mypy --strict, import-linter 
 	lint-imports
 	python -m pytest -n auto --maxprocesses 4 --dist loadscope
 
-bench: $(BIN)/.ready-dev ## speed and memory, as ratios to the lab as written and to bare matrix products
+bench: $(BIN)/.ready-dev ## speed beside the lab, scikit-learn, PyTorch and JAX (requirements-bench.txt), and memory
 	python -m benchmarks
 
 faults: $(BIN)/.ready-dev ## thousands of wrong inputs; then 200 commands killed and 12 servers lost, and what was recovered
@@ -45,10 +45,11 @@ lock: $(BIN)/.ready ## recompile the locks from requirements*.in
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements.in -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-dev.in -o requirements-dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-ray.in -o requirements-ray.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements-bench.in -o requirements-bench.txt
 
 # --strict: a package that the database does not know fails. The last line of the log says why the audit failed.
 audit: $(BIN)/uv ## known vulnerabilities of the locked packages, as the Python index lists them (pip-audit)
-	@uvx -q pip-audit==2.10.1 --disable-pip --require-hashes --strict -r requirements.txt -r requirements-dev.txt -r requirements-ray.txt \
+	@uvx -q pip-audit==2.10.1 --disable-pip --require-hashes --strict -r requirements.txt -r requirements-dev.txt -r requirements-ray.txt -r requirements-bench.txt \
 		2>$(BIN)/audit.log || { echo "Vulnerable packages (listed above), or no answer from the database:"; false; }; \
 		status=$$?; tail -n 1 $(BIN)/audit.log; exit $$status
 

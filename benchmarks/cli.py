@@ -1,16 +1,14 @@
 """The command line of the benchmark."""
 
-import statistics
 from typing import Any
 
 import click
 
 from benchmarks import machine, report, rounds, scale_report, whole
-from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SCALE_REPORT, SMALL_BATCH, STUDY, check_images
+from benchmarks.settings import LARGE_BATCH, REPORT, ROUNDS, SCALE_REPORT, SMALL_BATCH, check_images
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
-from pipeline.params import VARIANTS, load
-from pipeline.paths import PARAMS
+from pipeline.params import VARIANTS
 
 
 class _Failure(click.ClickException):
@@ -33,14 +31,14 @@ class _Benchmarks(click.Group):
     default=ROUNDS,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Measurements of each kind at the lab's batch size; a fifth of them at the small one.",
+    help="Measurements of each kind of epoch; of whole projects and sweeps there are two thirds.",
 )
 @click.option("--quick", is_flag=True, help="One round at the lab's batch size alone; prints, and writes no file.")
 def main(ctx: click.Context, count: int, quick: bool) -> None:
-    """Compare this project's speed and memory with the lab's, on the processor and on the real images.
+    """Measure this project's speed and memory beside its peers', on the processor and on the real images.
 
     Prints a report in Markdown and writes it to results/benchmark.md. Takes params.yaml as it stands; the bars
-    are meant for its defaults.
+    are meant for its defaults and an otherwise idle machine.
 
     \b
     python -m benchmarks
@@ -48,7 +46,24 @@ def main(ctx: click.Context, count: int, quick: bool) -> None:
     """
     if ctx.invoked_subcommand:
         return
-    text = _measure(1 if quick else count, quick)
+    check_images()
+    files = [] if quick else whole.tracked_files()
+    measured = {
+        report.row_of(batch, variant): rounds.compare(variant, batch, 1 if quick else count, _progress)
+        for batch in ((LARGE_BATCH,) if quick else (LARGE_BATCH, SMALL_BATCH))
+        for variant in VARIANTS
+    }
+    memory: dict[str, int] = {}
+    if not quick:
+        few = -(-2 * count // 3)
+        measured[report.SWEEPS] = rounds.sweeps(few, _progress)
+        with whole.copy(files) as folder:
+            for stage in whole.STAGES:  # which also creates the MLflow store, before anything is timed
+                name = " ".join(stage)
+                memory[name] = whole.peak_memory(["python", "-m", "pipeline", *stage], folder)
+                _progress(f"{name}: {memory[name] / 1e9:.2f} GB")
+            measured[report.WHOLE] = whole.commands(folder, few, _progress)
+    text = report.markdown(machine.describe(), measured, memory)
     if not quick:
         write_atomic(REPORT, text)
     click.echo(text, nl=False)
@@ -73,39 +88,6 @@ def gpu() -> None:
     from benchmarks.gpu import measure_gpu  # imports PyTorch
 
     click.echo(measure_gpu(_progress), nl=False)
-
-
-def _measure(count: int, quick: bool) -> str:
-    check_images()
-    paths = [] if quick else whole.tracked_files()
-    sizes = {LARGE_BATCH: count} if quick else {LARGE_BATCH: count, SMALL_BATCH: max(1, count // 5)}
-    comparisons = [
-        rounds.compare(variant, batch, repeats, _progress) for batch, repeats in sizes.items() for variant in VARIANTS
-    ]
-    if quick:
-        return report.markdown(machine.describe(), comparisons, None)
-    with whole.copy(paths) as folder:
-        memory = {}
-        for stage in whole.STAGES:  # which also creates the MLflow store, before anything is timed
-            name = " ".join(stage)
-            memory[name] = whole.peak_memory(folder, stage)
-            _progress(f"{name}: {memory[name] / 1e9:.2f} GB")
-        repro = whole.repro_seconds(folder)
-        _progress(f"dvc repro --force: {repro:.1f} s")
-        study_seconds, study_memory = whole.study(folder)
-    _progress(f"study {STUDY}: {study_seconds:.0f} s, {study_memory / 1e9:.2f} GB")
-    with rounds.worker("logging", VARIANTS[0], LARGE_BATCH) as measure:
-        logging = statistics.median(measure() for _ in range(count))
-    _progress(f"logging a point: {logging:.2f} s")
-    variant = VARIANTS[0]
-    with rounds.worker("lab_with_validation", variant, LARGE_BATCH) as measure:
-        lab = measure()
-    _progress(f"the lab with validation, {variant}: {lab:.1f} s")
-    train = load(PARAMS).train
-    result = report.Whole(
-        variant, len(train.seeds), train.epochs, lab, repro, memory, study_seconds, study_memory, logging
-    )
-    return report.markdown(machine.describe(), comparisons, result)
 
 
 def _progress(line: str) -> None:

@@ -1,13 +1,12 @@
-"""Training on CUDA: model-epochs per second by number of members, compared with the limits of the device."""
+"""Training on CUDA: model-epochs per second by number of members, compared with the speed of its products."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
+from benchmarks.rounds import Progress
 from benchmarks.settings import read_images
 from pipeline import paths
 from pipeline.analysis.tables import format_number, markdown_table
@@ -22,21 +21,6 @@ from pipeline.training.population import Population
 MEMBERS = (1, 4, 16, 64, 256, 1024, 4096)
 REPEATS = 3  # epochs measured, after one to warm up
 
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Speed:
-    """The measured limits of a device.
-
-    Attributes:
-        operations: Float32 operations per second, in a large matrix product.
-        bytes: Bytes read and written per second, in a large copy.
-    """
-
-    operations: float
-    bytes: float
-
 
 def measure_gpu(progress: Progress) -> str:
     """Measure both variants with 1 to 4096 members, and return the table as Markdown.
@@ -50,7 +34,7 @@ def measure_gpu(progress: Progress) -> str:
     params = load(paths.PARAMS)
     examples = split(read_images(), 0, device).train
     best = speed(device)
-    floor = max(operations(params, len(examples)) / best.operations, traffic(params, len(examples)) / best.bytes)
+    floor = operations(params, len(examples)) / best
     rows = []
     for variant in VARIANTS:
         for members in MEMBERS:
@@ -63,9 +47,8 @@ def measure_gpu(progress: Progress) -> str:
             progress(f"{variant}, {members} members, {len(part.seeds)} at once: {rate:.0f} model-epochs per second")
     name = torch.cuda.get_device_name(device)
     lines = [
-        f"{name}, PyTorch {torch.__version__}; eager, float32; {best.operations / 1e12:.1f} TFLOP/s in a large matrix "
-        f"product, {best.bytes / 1e9:.0f} GB/s in a large copy. The floor is the greater of the operations and the "
-        "bytes of an epoch at these speeds.",
+        f"{name}, PyTorch {torch.__version__}; eager, float32. The floor is what the products of an epoch take at the "
+        f"speed of a large one, {best / 1e12:.1f} TFLOP/s.",
         "",
         *markdown_table(["variant", "members", "at once", "model-epochs per second", "of the floor's"], rows),
     ]
@@ -89,28 +72,10 @@ def operations(params: Params, images: int) -> float:
     return 2 * images * (3 * sum(products) - products[0])
 
 
-def traffic(params: Params, images: int) -> float:
-    """Return the least number of bytes that one network moves in an epoch.
-
-    Images are gathered (read and written), then read forward and backward; a hidden layer's pre-activations and
-    activations are written once, read once forward and once backward; at every step the weights are read forward and
-    backward, their gradients written, and Adam reads four such tensors and writes three.
-    """
-    pixels, *units = widths(params.model)
-    weights = sum((inputs + 1) * outputs for inputs, outputs in pairwise([pixels, *units]))
-    steps = -(-images // params.train.batch_size)
-    return 4 * (images * (4 * pixels + 6 * sum(units)) + 10 * weights * steps)
-
-
-def speed(device: torch.device, size: int = 8192) -> Speed:
-    """Measure the product of two square matrices of `size` rows, and the copy of a matrix of four times their size."""
+def speed(device: torch.device, size: int = 8192) -> float:
+    """Return the operations per second of a product of two float32 matrices of `size` rows."""
     left, right = (torch.rand(size, size, device=device) for _ in range(2))
-    source = torch.rand(4 * size, size, device=device)
-    copy = torch.empty_like(source)
-    product: Tensor = torch.empty_like(left)
-    multiplied = _seconds(lambda: torch.mm(left, right, out=product), 10, device)
-    copied = _seconds(lambda: copy.copy_(source), 10, device)
-    return Speed(2 * size**3 / multiplied, 2 * source.nbytes / copied)
+    return 2 * size**3 / _seconds(lambda: torch.mm(left, right), 10, device)
 
 
 def _seconds(work: Callable[[], object], times: int, device: torch.device) -> float:

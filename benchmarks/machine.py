@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -11,9 +12,11 @@ import psutil
 def describe() -> str:
     """Return the processor, cores, memory and relevant versions in one line."""
     memory = psutil.virtual_memory().total / 1e9
-    return (
-        f"{_processor()}, {cores()} cores, {memory:.0f} GB of memory, {platform.system()}, "
-        f"Python {platform.python_version()}, PyTorch {version('torch')}"
+    packages = (("torch", "torch"), ("sklearn", "scikit-learn"), ("jax", "jax"))
+    versions = [f"{package} {version(package)}" for module, package in packages if find_spec(module)]
+    python = f"Python {platform.python_version()}"
+    return ", ".join(
+        [_processor(), f"{cores()} cores, {memory:.0f} GB of memory, {platform.system()}", python, *versions]
     )
 
 

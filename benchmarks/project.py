@@ -1,57 +1,98 @@
-"""This project's training loop, and the matrix products that no implementation can avoid."""
+"""This project's populations and sweeps, and the matrix products that no implementation can avoid."""
 
-import os
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from benchmarks.settings import LARGE_BATCH, read_images
+from benchmarks.scale_report import POPULATIONS_PER_WORKER
+from benchmarks.settings import LARGE_BATCH, STUDY, read_images
 from pipeline import paths
-from pipeline.data.dataset import Examples, split
+from pipeline.data.dataset import Split, split
+from pipeline.data.images import ImageFiles
+from pipeline.network.device import configure_device
 from pipeline.network.perceptron import widths
-from pipeline.params import Params, Variant
-from pipeline.records import sweeps as sweep_records
-from pipeline.sweeps.grid import list_points
-from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.plan import plan
-from pipeline.training.loop import fit
+from pipeline.params import VARIANTS, Params, Train, Variant
+from pipeline.sweeps.grid import list_points, parse_grid
+from pipeline.sweeps.plan import Task, plan
+from pipeline.sweeps.run import train_tasks
+from pipeline.sweeps.study import load_study
+from pipeline.training.job import Job, Workers
+from pipeline.training.loop import OnEpoch, fit
 from pipeline.training.population import Population
+from pipeline.workers import count_workers, open_workers
 
 EPOCHS_OF_PRODUCTS = 5  # in one measurement: a single epoch is too short to be timed
+POINTS = POPULATIONS_PER_WORKER // len(VARIANTS)  # of a sweep's grid, for every worker
 
 
-def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
-    """Yield the seconds per epoch and network of trainings of all seeds, without measurements.
+class _TimedJob(Job[tuple[float, float]]):
+    """The training of a part, without measurements."""
+
+    def run(self, split: Split, on_epoch: OnEpoch | None = None) -> tuple[float, float]:
+        """Train, and return when that began and ended, by the system's clock."""
+        start = time.perf_counter()
+        fit(self.part, split.train, on_epoch=on_epoch)
+        return start, time.perf_counter()
+
+
+def epochs(params: Params, variant: Variant, batch: int, workers: int = 0, **changes: object) -> Iterator[float]:
+    """Yield the seconds per epoch and network of trainings of all seeds, from the first worker's start to the last end.
 
     At the lab's batch size a training has all epochs, because plain networks saturate in the later ones; at smaller
-    batches it has one.
+    batches it has one. `changes` are settings of the section `train`.
     """
-    examples = _images()
     count = params.train.epochs if batch == LARGE_BATCH else 1
-    settings = params.train.model_copy(update={"batch_size": batch, "epochs": count})
+    settings = _settings(params.train, workers, batch_size=batch, epochs=count, **changes)
     population = Population(variant, params.model, settings, settings.seeds)
-    few = Examples(examples.images[: 2 * batch], examples.labels[: 2 * batch])
-    fit(population, few)  # initialises the process
-    while True:
-        start = time.perf_counter()
-        fit(population, examples)
-        yield (time.perf_counter() - start) / (len(settings.seeds) * count)
+    examples = split(read_images(), 0, configure_device(settings))
+    with open_workers(settings, examples, population.epochs()) as opened:
+        while True:
+            jobs = [_TimedJob(part, None) for part in population.parts(opened.count)]
+            times = [seconds for _, seconds in opened.run(jobs, lambda *_: None)]
+            starts, ends = zip(*times, strict=True)
+            yield (max(ends) - min(starts)) / population.epochs()
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """The factors of a layer's products, for one batch of images."""
+def sweep(params: Params, _variant: Variant, _batch: int, workers: int = 0) -> Iterator[float]:
+    """Yield the seconds per epoch and network of whole sweeps over learning rates, as `list_tasks` plans them."""
+    count = count_workers(_settings(params.train), sys.maxsize)
+    return _sweeps(_settings(params.train, workers), partial(list_tasks, count))
 
-    inputs: Tensor
-    weight: Tensor
-    gradient: Tensor
+
+def shift(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
+    """Yield the seconds per epoch and network of a study whose probe measures every 500 iterations."""
+    study = load_study(STUDY)
+    grids = [parse_grid(texts) for texts in study.grids]
+    points = list_points(paths.PARAMS, {**study.overrides, "train.epochs": "1", "train.device": "cpu"}, *grids)
+    return _sweeps(_settings(params.train), partial(plan, points, probe=study.probe))
+
+
+def _sweeps(settings: Train, plan: Callable[[ImageFiles, Path], Sequence[Task]]) -> Iterator[float]:
+    images = read_images()
+    with open_workers(settings, split(images, 0, configure_device(settings)), sys.maxsize) as opened:
+        while True:
+            with tempfile.TemporaryDirectory() as folder:
+                yield 1 / rate(plan(images, Path(folder)), opened)
+
+
+def list_tasks(workers: int, images: ImageFiles, folder: Path) -> list[Task]:
+    """Return a sweep over learning rates that has the same number of populations for each worker."""
+    rates = [f"{rate:.6g}" for rate in np.linspace(0.05, 0.15, POINTS * workers)]
+    return plan(list_points(paths.PARAMS, {"device": "cpu"}, {"train.lr": rates}), images, folder)
+
+
+def rate(tasks: Sequence[Task], workers: Workers) -> float:
+    """Train tasks, and return the model-epochs per second."""
+    start = time.perf_counter()
+    list(train_tasks(tasks, workers))
+    return sum(task.population.epochs() for task in tasks) / (time.perf_counter() - start)
 
 
 def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
@@ -59,51 +100,23 @@ def products(params: Params, _variant: Variant, batch: int) -> Iterator[float]:
 
     They are the same for both variants, because Batch Normalization multiplies no matrices.
     """
-    images = _images().images
+    images = split(read_images(), 0, configure_device(_settings(params.train, 1))).train.images
     pairs = list(pairwise(widths(params.model)))
     weights = [torch.rand(pair) for pair in pairs]
     hidden = [torch.rand(len(images), outputs) for _, outputs in pairs]
-    values = [images, *hidden]
-    batches = [
-        [
-            _Layer(values[at][start : start + batch], weight, hidden[at][start : start + batch])
-            for at, weight in enumerate(weights)
-        ]
-        for start in range(0, len(images), batch)
-    ]
-    _multiply(batches)
+    batches = list(zip(*(torch.split(values, batch) for values in (images, *hidden)), strict=True))
     while True:
-        start_time = time.perf_counter()
-        for _ in range(EPOCHS_OF_PRODUCTS):
-            _multiply(batches)
-        yield (time.perf_counter() - start_time) / EPOCHS_OF_PRODUCTS
+        start = time.perf_counter()
+        for values in batches * EPOCHS_OF_PRODUCTS:
+            for number, (inputs, gradient, weight) in enumerate(zip(values, values[1:], weights, strict=False)):
+                torch.mm(inputs, weight)
+                torch.mm(inputs.T, gradient)
+                if number > 0:
+                    torch.mm(gradient, weight.T)
+        yield (time.perf_counter() - start) / EPOCHS_OF_PRODUCTS
 
 
-def logging(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
-    """Yield the seconds in which one point of a sweep, with every seed, is recorded in a temporary embedded store."""
-    grid = {"train.lr": [str(0.001 + at / 1e6) for at in range(1000)]}
-    seeds, epochs = len(params.train.seeds), params.train.epochs
-    per_epoch, measured = np.random.rand(seeds, epochs), np.random.rand(seeds, epochs + 1)
-    outcome = Outcome(per_epoch, measured, measured, measured[:, 0], measured[:, 0], np.zeros(seeds))
-    with tempfile.TemporaryDirectory() as name:
-        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
-        images = read_images()
-        tasks = plan(list_points(paths.PARAMS, {}, grid), images, Path(name))
-        sweep_records.log_point("benchmark", images, tasks[0], outcome)  # creates the store
-        for task in tasks[1:]:
-            start = time.perf_counter()
-            sweep_records.log_point("benchmark", images, task, outcome)
-            yield time.perf_counter() - start
-
-
-def _multiply(batches: list[list[_Layer]]) -> None:
-    for layers in batches:
-        for number, layer in enumerate(layers):
-            torch.mm(layer.inputs, layer.weight)
-            torch.mm(layer.inputs.T, layer.gradient)
-            if number > 0:
-                torch.mm(layer.gradient, layer.weight.T)
-
-
-def _images() -> Examples:
-    return split(read_images(), 0, torch.device("cpu")).train
+def _settings(train: Train, workers: int = 0, **changes: object) -> Train:
+    """Return the settings of a training by `workers` processes of one thread; 0 are as many as there are cores."""
+    fixed = train.model_copy(update={"device": "cpu", "threads": 1, "workers": "auto", **changes})
+    return fixed.model_copy(update={"workers": workers or count_workers(fixed, sys.maxsize)})

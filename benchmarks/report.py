@@ -1,150 +1,155 @@
-"""The report as Markdown, with the bars beside the measurements."""
+"""The report as Markdown: the bars, and what was measured."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.rounds import Comparison, Spread
-from benchmarks.settings import (
-    GREATEST_LOGGING_SECONDS,
-    GREATEST_LOSSES,
-    GREATEST_MEMORY,
-    GREATEST_STUDY_MEMORY,
-    GREATEST_STUDY_SECONDS,
-    LEAST_GAINS,
-    STUDY,
-)
+from benchmarks.machine import cores
+from benchmarks.rounds import Seconds
+from benchmarks.settings import LARGE_BATCH, SMALL_BATCH
 from pipeline.analysis.tables import format_number, markdown_table
-from pipeline.params import Variant
+from pipeline.params import VARIANTS
+
+WHOLE, SWEEPS = "the whole project", "sweeps"
+GREATEST_MEMORY = 1.5e9  # bytes, of every stage
+
+HEADINGS = {
+    "lab": "the lab as written",
+    "sklearn": "scikit-learn",
+    "eager": "lean PyTorch",
+    "jax": "JAX",
+    "one": "one worker",
+    "all": "all workers",
+    "medium": "all workers, medium",
+    "products": "bare products",
+    "busy": "all workers, one core busy",
+    "pinned": "all workers, core 0 busy",
+}
+LABELS = {
+    WHOLE: {
+        "training": "the lab: one network, 5 epochs, validated after each",
+        "repro": "`dvc repro --force`: both variants, ten seeds each, every stage",
+        "busy": "the same while another process keeps a core busy",
+        "pinned": "the same while another process keeps core 0 busy",
+        "unchanged": "`dvc repro`, nothing changed",
+        "help": "`python -m pipeline --help`",
+    },
+    SWEEPS: {
+        "sweep_1": "a sweep over learning rates by one worker, a model-epoch",
+        "sweep": "by as many workers as cores, a model-epoch",
+        "shift": "studies/internal_covariate_shift with its probe, a model-epoch",
+    },
+}
 
 
 @dataclass(frozen=True)
-class Whole:
-    """The whole project against the lab.
+class Bar:
+    """A limit of the ratio of two measurements that took turns or, without `below`, of one measurement's seconds."""
 
-    Attributes:
-        variant: The network that the lab trains.
-        seeds: How many networks of each variant this project trains.
-        epochs: How long each is trained.
-        lab_seconds: One training in the lab, validated after each epoch.
-        repro_seconds: `dvc repro --force`: both variants, every seed, all stages.
-        memory: Peak bytes by stage.
-        study_seconds: `dvc repro` of a study, from nothing to its figures.
-        study_memory: Its peak bytes.
-        logging_seconds: One point of a sweep with every seed.
-    """
+    what: str
+    row: str
+    above: str
+    below: str | None
+    limit: float
+    least: bool = False
 
-    variant: Variant
-    seeds: int
-    epochs: int
-    lab_seconds: float
-    repro_seconds: float
-    memory: dict[str, int]
-    study_seconds: float
-    study_memory: int
-    logging_seconds: float
+    def values(self, measured: Mapping[str, Seconds]) -> list[float]:
+        """Return the ratios, round by round, or the seconds; none if they were not measured."""
+        row = measured.get(self.row, {})
+        values = row.get(self.above, [])
+        below = row.get(self.below, []) if self.below else [1.0] * len(values)
+        return [value / divisor for value, divisor in zip(values, below, strict=False)]
 
 
-def markdown(machine: str, comparisons: Sequence[Comparison], whole: Whole | None) -> str:
-    """Return the report; without `whole`, it covers the epochs alone."""
-    lines = ["# Benchmark", "", f"{machine}.", "Made by `make bench`."]
-    lines += ["", *_epochs(comparisons), "", *_bars(comparisons)]
-    if whole:
-        lines += ["", *_whole(whole), "", *_sweeps(whole), "", *_memory(whole)]
+def row_of(batch: int, variant: str) -> str:
+    """Return the name of the row of a batch size and a variant."""
+    return f"batches of {batch}, {variant}"
+
+
+def bars() -> list[Bar]:
+    """Return the bars: those of one population for each of its rows."""
+    force = "`dvc repro --force`, a core busy"
+    listed = [
+        Bar("`dvc repro --force` / one training of the lab", WHOLE, "repro", "training", 2.0),
+        Bar(f"{force} / idle", WHOLE, "busy", "repro", 1.4),
+        Bar(f"{force}, always the same / idle", WHOLE, "pinned", "repro", 1.4),
+        Bar("`dvc repro`, nothing changed: seconds", WHOLE, "unchanged", None, 1.2),
+        Bar("`python -m pipeline --help`: seconds", WHOLE, "help", None, 0.3),
+        Bar(
+            "a sweep: all workers / one, model-epochs per second",
+            SWEEPS,
+            "sweep_1",
+            "sweep",
+            0.925 * cores(),
+            least=True,
+        ),
+        Bar("internal_covariate_shift: seconds a model-epoch", SWEEPS, "shift", None, 0.24),
+    ]
+    for batch, loss in ((LARGE_BATCH, 1.6), (SMALL_BATCH, 2.0)):
+        for row in (row_of(batch, variant) for variant in VARIANTS):
+            listed += [
+                Bar(f"{row}: JAX / all workers", row, "jax", "all", 1.3, least=True),
+                Bar(f"{row}: one worker / bare products", row, "one", "products", loss),
+                Bar(f"{row}: a core busy / idle", row, "busy", "all", 2.2),
+                Bar(f"{row}: a core busy, always the same / idle", row, "pinned", "all", 2.2),
+            ]
+    return listed
+
+
+def markdown(machine: str, measured: Mapping[str, Seconds], memory: Mapping[str, int]) -> str:
+    """Return the report on seconds by row and by what took turns, and peak bytes by stage."""
+    notes = [f"{machine}.", "Made by `make bench`; [docs/performance.md](../docs/performance.md) explains it."]
+    lines = ["# Benchmark", "", *notes, "", *_bars(measured), "", *_epochs(measured)]
+    for name in (WHOLE, SWEEPS):
+        if name in measured:
+            rows = [[LABELS[name][what], _spread(values, 2)] for what, values in measured[name].items()]
+            lines += ["", f"## {name[0].upper()}{name[1:]}", "", *markdown_table(["what", "seconds"], rows)]
+    if memory:
+        limit = GREATEST_MEMORY / 1e9
+        rows = [[stage, format_number(peak / 1e9, 2), _met(peak <= GREATEST_MEMORY)] for stage, peak in memory.items()]
+        lines += [
+            "",
+            "## Peak memory",
+            "",
+            "In GB (10^9 bytes), of all processes of a stage together; shared pages count once.",
+            "",
+        ]
+        lines += markdown_table(["stage", "peak", f"bar: at most {limit:g}"], rows)
     return "\n".join(lines) + "\n"
 
 
-def _epochs(comparisons: Sequence[Comparison]) -> list[str]:
-    rounds = "; ".join(f"{len(c.lab)} at batch {c.batch}, {c.variant}" for c in comparisons)
-    rows = [
-        [
-            str(c.batch),
-            c.variant,
-            *(_spread(Spread.of(values), 3) for values in (c.lab, c.project, c.products)),
-            _spread(c.gain(), 1),
-            _spread(c.loss(), 2),
-        ]
-        for c in comparisons
-    ]
-    header = ["batch", "variant", "(a) the lab", "(b) this project", "(c) products alone", "a / b", "b / c"]
-    return [
-        "## Seconds per epoch of one network",
-        "",
-        "(a) The lab as written, training only. (b) This project's loop, all seeds. (c) The network's matrix products",
-        "and nothing else. Median (least to greatest) over rounds in which the three took turns, ratios round by "
-        "round.",
-        f"Rounds: {rounds}.",
-        "",
-        *markdown_table(header, rows),
-    ]
-
-
-def _bars(comparisons: Sequence[Comparison]) -> list[str]:
+def _bars(measured: Mapping[str, Seconds]) -> list[str]:
     rows = []
-    for c in comparisons:
-        gain, loss = c.gain().median, c.loss().median
-        first = [str(c.batch), c.variant]
-        for user, bar in LEAST_GAINS[c.batch].items():
-            rows.append([*first, f"{user}: a / b at least {bar:g}", format_number(gain, 1), _met(gain >= bar)])
-        for user, bar in GREATEST_LOSSES[c.batch].items():
-            rows.append([*first, f"{user}: b / c at most {bar:g}", format_number(loss, 2), _met(loss <= bar)])
-    return ["Ten members:", "", *markdown_table(["batch", "variant", "bar", "measured", ""], rows)]
+    for bar in bars():
+        if values := bar.values(measured):
+            median = statistics.median(values)
+            met = median >= bar.limit if bar.least else median <= bar.limit
+            limit = f"at {'least' if bar.least else 'most'} {format_number(bar.limit, 2)}"
+            rows.append([bar.what, limit, _spread(values, 2), _met(met)])
+    return ["## Bars", "", *markdown_table(["what", "bar", "measured", ""], rows)]
 
 
-def _whole(whole: Whole) -> list[str]:
-    rows = [
-        [
-            f"the lab, {whole.variant}: one network, {whole.epochs} epochs, validated after each",
-            format_number(whole.lab_seconds, 1),
-        ],
-        [
-            f"`dvc repro --force`: 2 variants, {whole.seeds} seeds each, every stage",
-            format_number(whole.repro_seconds, 1),
-        ],
-    ]
-    verdict = _met(whole.repro_seconds <= whole.lab_seconds)
+def _epochs(measured: Mapping[str, Seconds]) -> list[str]:
+    rows = []
+    for name in (row_of(batch, variant) for batch in (LARGE_BATCH, SMALL_BATCH) for variant in VARIANTS):
+        if row := measured.get(name):
+            rows.append([name, *(_spread(row[kind], 3) if kind in row else "–" for kind in HEADINGS)])
+    rounds = len(next(iter(measured.values()))["all"])
+    missing = ["", "JAX is not installed here: `uv pip install -r requirements-bench.txt`."]
     return [
-        "## The whole project",
+        "## Seconds per model-epoch",
         "",
-        *markdown_table(["what", "seconds"], rows),
+        f"Training alone, {rounds} rounds in which all took turns: median (least to greatest).",
         "",
-        f"Bar: all of this project takes no longer than one training of the lab: {verdict}.",
+        *markdown_table(["", *HEADINGS.values()], rows),
+        *([] if any("jax" in row for row in measured.values()) else missing),
     ]
-
-
-def _sweeps(whole: Whole) -> list[str]:
-    seconds, memory, logging = whole.study_seconds, whole.study_memory, whole.logging_seconds
-    rows = [
-        [f"`dvc repro studies/{STUDY}/dvc.yaml`", f"{seconds:.0f} s", f"at most {GREATEST_STUDY_SECONDS:g} s"],
-        ["its peak resident memory", f"{memory / 1e9:.2f} GB", f"at most {GREATEST_STUDY_MEMORY / 1e9:g} GB"],
-        [f"logging one point of {whole.seeds} seeds", f"{logging:.2f} s", f"at most {GREATEST_LOGGING_SECONDS:g} s"],
-    ]
-    met = (
-        seconds <= GREATEST_STUDY_SECONDS,
-        memory <= GREATEST_STUDY_MEMORY,
-        logging <= GREATEST_LOGGING_SECONDS,
-    )
-    judged = [[*row, _met(good)] for row, good in zip(rows, met, strict=True)]
-    return ["## Grids", "", *markdown_table(["what", "measured", "bar", ""], judged)]
-
-
-def _memory(whole: Whole) -> list[str]:
-    limit = GREATEST_MEMORY / 1e9
-    rows = [
-        [stage, format_number(peak / 1e9, 2), _met(peak <= GREATEST_MEMORY)] for stage, peak in whole.memory.items()
-    ]
-    return [
-        "## Peak resident memory",
-        "",
-        "In GB (10^9 bytes), of a stage's process or its greatest child.",
-        "",
-        *markdown_table(["stage", "peak", f"bar: at most {limit:g}"], rows),
-    ]
-
-
-def _spread(values: Spread, digits: int) -> str:
-    median, least, greatest = (format_number(value, digits) for value in (values.median, values.least, values.greatest))
-    return median if values.least == values.greatest else f"{median} ({least} to {greatest})"
 
 
 def _met(good: bool) -> str:
     return "met" if good else "not met"
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    median, least, greatest = (format_number(of(values), digits) for of in (statistics.median, min, max))
+    return median if least == greatest else f"{median} ({least} to {greatest})"

@@ -1,85 +1,81 @@
 """Measurements taken in turns, so that other load on the machine affects all of them alike."""
 
 import contextlib
-import statistics
+import importlib.util
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
 
-from benchmarks.settings import Kind
+from benchmarks.settings import SMALL_BATCH
 from pipeline.errors import UserError
-from pipeline.params import Variant
+from pipeline.params import VARIANTS, Variant
 
-COMPARED: tuple[Literal["lab", "project", "products"], ...] = ("lab", "project", "products")
-
+Measure = Callable[[], float]
 Progress = Callable[[str], None]
+Seconds = dict[str, list[float]]  # by what took turns, a value for each round
+
+COMPARED = ("lab", "sklearn", "eager", "jax", "one", "all", "medium", "products")
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The median, minimum and maximum of some values."""
-
-    median: float
-    least: float
-    greatest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Summarise values."""
-        return cls(statistics.median(values), min(values), max(values))
+def take_turns(what: str, measures: Mapping[str, Measure], rounds: int, progress: Progress) -> Seconds:
+    """Take every measurement once in each round."""
+    seconds: Seconds = {name: [] for name in measures}
+    for number in range(1, rounds + 1):
+        for name, measure in measures.items():
+            seconds[name].append(measure())
+            progress(f"{what}, round {number} of {rounds}, {name}: {seconds[name][-1]:.3f} s")
+    return seconds
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Seconds per epoch of one network at one batch size, a value for each round."""
-
-    variant: Variant
-    batch: int
-    lab: list[float]
-    project: list[float]
-    products: list[float]
-
-    def gain(self) -> Spread:
-        """Return how many times faster this project is than the lab, round by round."""
-        return Spread.of([lab / own for lab, own in zip(self.lab, self.project, strict=True)])
-
-    def loss(self) -> Spread:
-        """Return how many times longer this project takes than its matrix products alone, round by round."""
-        return Spread.of([own / bare for own, bare in zip(self.project, self.products, strict=True)])
-
-
-def compare(variant: Variant, batch: int, rounds: int, progress: Progress) -> Comparison:
-    """Measure the lab, this project and the bare products in turns."""
-    seconds: dict[str, list[float]] = {kind: [] for kind in COMPARED}
+def compare(variant: Variant, batch: int, rounds: int, progress: Progress) -> Seconds:
+    """Measure an epoch of one network by the peers and this project; at small batches also beside a busy core."""
     with contextlib.ExitStack() as stack:
-        workers = {kind: stack.enter_context(worker(kind, variant, batch)) for kind in COMPARED}
-        for number in range(1, rounds + 1):
-            for kind, measure in workers.items():
-                seconds[kind].append(measure())
-            latest = ", ".join(f"{kind} {values[-1]:.3f} s" for kind, values in seconds.items())
-            progress(f"batch {batch}, {variant}, round {number} of {rounds}: {latest} per epoch")
-    return Comparison(variant, batch, **seconds)
+        measures: dict[str, Measure] = {
+            kind: stack.enter_context(worker(kind, variant, batch)) for kind in COMPARED if _can_run(kind, variant)
+        }
+        if batch == SMALL_BATCH:
+            measures |= {"busy": busy(measures["all"]), "pinned": busy(measures["all"], pinned=True)}
+        return take_turns(f"batch {batch}, {variant}", measures, rounds, progress)
+
+
+def sweeps(rounds: int, progress: Progress) -> Seconds:
+    """Measure whole sweeps by one worker and by all, and the study with the costliest probe."""
+    with contextlib.ExitStack() as stack:
+        kinds = ("sweep_1", "sweep", "shift")
+        measures = {kind: stack.enter_context(worker(kind, VARIANTS[0], SMALL_BATCH)) for kind in kinds}
+        return take_turns("sweeps", measures, rounds, progress)
+
+
+def _can_run(kind: str, variant: Variant) -> bool:
+    return importlib.util.find_spec("jax") is not None if kind == "jax" else (kind, variant) != ("sklearn", "batchnorm")
+
+
+def busy(measure: Measure, *, pinned: bool = False) -> Measure:
+    """Return a measurement that is taken while another process keeps one core busy; `pinned`: always the same core."""
+
+    def beside() -> float:
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+            if pinned and hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(process.pid, [min(os.sched_getaffinity(0))])
+            try:
+                return measure()
+            finally:
+                process.kill()
+
+    return beside
 
 
 @contextlib.contextmanager
-def worker(kind: Kind, variant: Variant, batch: int) -> Iterator[Callable[[], float]]:
-    """Start a worker, and stop it on leaving the context.
-
-    Args:
-        kind: What it measures.
-        variant: The network.
-        batch: The batch size.
-
-    Yields:
-        A function that makes the worker measure once, and returns the seconds.
+def worker(kind: str, variant: Variant, batch: int) -> Iterator[Measure]:
+    """Start a worker, and stop it on leaving the context; the function that it yields measures once.
 
     Raises:
         UserError: The worker has died.
     """
     command = [sys.executable, "-m", "benchmarks.worker", kind, variant, str(batch)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipe, quiet = subprocess.PIPE, {**os.environ, "TQDM_DISABLE": "1"}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=quiet) as process:
         requests, answers = process.stdin, process.stdout
         assert requests is not None
         assert answers is not None

@@ -1,16 +1,63 @@
-"""The report on sweeps with more and more workers, as Markdown."""
+"""The report on sweeps with more and more workers, and what follows for many nodes, as Markdown."""
 
-from benchmarks.projection import BANDWIDTH, NODES, POPULATIONS, Measured, project_sweep
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from pipeline.analysis.tables import format_number, markdown_table
 
 POPULATIONS_PER_WORKER = 4
-COLUMNS = {  # headings, and attributes of a projection
-    "broadcast": "broadcast",
-    "training": "training",
-    "stragglers": "waiting",
-    "logging": "logging",
-    "model-epochs per second": "rate",
-}
+
+# Assumptions beyond the measurements.
+NODES = (10, 100, 1000)
+POPULATIONS = 10_100  # in the sweep, such as both variants at 101 learning rates and 50 batch sizes
+BANDWIDTH = 1.25e9  # bytes per second from the driver's node to all other nodes together: 10 Gbit/s
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one machine.
+
+    Attributes:
+        alone: Model-epochs per second of the local sweep with one thread.
+        rates: Model-epochs per second by number of workers, each with one thread.
+        epochs: Model-epochs of a population.
+        size: Bytes of the images.
+        put: Seconds until the driver's node holds the images.
+        fetch: Seconds until another raylet on this machine holds them, too.
+        log: Seconds in which the driver logs a point.
+    """
+
+    alone: float
+    rates: Mapping[int, float]
+    epochs: int
+    size: int
+    put: float
+    fetch: float
+    log: float
+
+    def seconds(self) -> float:
+        """Return the seconds that a population takes while every worker of this machine is busy."""
+        workers = max(self.rates)
+        return self.epochs * workers / self.rates[workers]
+
+
+def project_sweep(measured: Measured, nodes: int) -> tuple[dict[str, float], float]:
+    """Compute a sweep of `POPULATIONS` on a number of nodes.
+
+    Returns:
+        The seconds that each of its parts takes, and its model-epochs per second.
+    """
+    workers = nodes * max(measured.rates)
+    training = POPULATIONS / workers * measured.seconds()
+    parts = {
+        "broadcast": measured.size * nodes / BANDWIDTH,
+        "training": training,
+        "stragglers": math.ceil(POPULATIONS / workers) * measured.seconds() - training,
+        "logging": POPULATIONS * measured.log,  # during training
+    }
+    total = parts["broadcast"] + max(training + parts["stragglers"], parts["logging"])
+    return parts, POPULATIONS * measured.epochs / total
 
 
 def markdown(machine: str, measured: Measured) -> str:
@@ -60,15 +107,10 @@ def _measurements(measured: Measured) -> list[str]:
 
 
 def _projections(measured: Measured) -> list[str]:
-    projections = [project_sweep(measured, nodes) for nodes in NODES]
-    header = ["nodes", "workers", *COLUMNS, "longest"]
-    computed = [
-        [
-            str(projection.nodes),
-            str(projection.nodes * max(measured.rates)),
-            *(format_number(getattr(projection, part), 0) for part in COLUMNS.values()),
-            projection.bottleneck(),
-        ]
-        for projection in projections
-    ]
-    return markdown_table(header, computed)
+    rows = []
+    for nodes in NODES:
+        parts, rate = project_sweep(measured, nodes)
+        seconds = [format_number(value, 0) for value in (*parts.values(), rate)]
+        longest = max(parts, key=lambda name: parts[name])
+        rows.append([str(nodes), str(nodes * max(measured.rates)), *seconds, longest])
+    return markdown_table(["nodes", "workers", *parts, "model-epochs per second", "longest"], rows)

@@ -1,32 +1,20 @@
-"""The benchmarks' settings and bars."""
+"""The benchmarks' settings."""
 
 from pathlib import Path
-from typing import Literal
 
 from pipeline import paths
 from pipeline.data import idx, images
 from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
 
-Kind = Literal["lab", "project", "products", "lab_with_validation", "logging"]
-
 MNIST = paths.DATA / "mnist"
 REPORT = Path("results/benchmark.md")
 SCALE_REPORT = Path("results/scale.md")
+STUDY = Path("studies/internal_covariate_shift")
 
 LARGE_BATCH = 2000  # the lab's
 SMALL_BATCH = 60  # that of Ioffe & Szegedy 2015, section 4.1
-
-ROUNDS = 5  # the lab's epochs: a round holds one of them
-
-# The bars: the lab's seconds divided by this project's, and this project's divided by those of its matrix products.
-LEAST_GAINS = {LARGE_BATCH: {"the lab": 20.0, "a grid": 30.0}, SMALL_BATCH: {}}
-GREATEST_LOSSES = {LARGE_BATCH: {"the lab": 2.0, "a grid": 1.6}, SMALL_BATCH: {"a grid": 3.0}}
-GREATEST_MEMORY = 1.5e9  # bytes, of every stage
-STUDY = "learning_rate"
-GREATEST_STUDY_SECONDS = 360.0
-GREATEST_STUDY_MEMORY = 2e9  # bytes
-GREATEST_LOGGING_SECONDS = 0.5  # of one point of ten seeds
+ROUNDS = 3  # of seconds per model-epoch; commands that take no second each have more, whole projects two
 
 
 def check_images() -> Path:

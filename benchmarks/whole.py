@@ -1,4 +1,4 @@
-"""The whole project, run in a temporary copy: the seconds of `dvc repro` and every stage's peak memory."""
+"""The whole project, run in a temporary copy: the seconds of its commands and every stage's peak memory."""
 
 import contextlib
 import os
@@ -8,9 +8,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks.settings import STUDY
+import psutil
+
+from benchmarks.rounds import Measure, Progress, Seconds, busy, take_turns, worker
+from benchmarks.settings import LARGE_BATCH
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS
 from pipeline.paths import DATA
@@ -21,7 +25,26 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("evaluate",),
     ("track",),
 )
-MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes; getrusage(2) of macOS and of Linux
+REPEATS = 5  # of commands that do nothing
+INTERVAL = 0.1  # seconds between two looks at a stage's memory
+
+
+def commands(folder: Path, rounds: int, progress: Progress) -> Seconds:
+    """Measure one training of the lab, `dvc repro --force` on idle and busy machines, and commands that do nothing."""
+    repro = partial(run, ["dvc", "repro", "--force"], folder)
+    with worker("training", VARIANTS[0], LARGE_BATCH) as training:
+        measures: dict[str, Measure] = {
+            "training": training,
+            "repro": repro,
+            "busy": busy(repro),
+            "pinned": busy(repro, pinned=True),
+        }
+        seconds = take_turns("the whole project", measures, rounds, progress)
+    nothing: dict[str, Measure] = {
+        "unchanged": partial(run, ["dvc", "repro"], folder),
+        "help": partial(run, ["python", "-m", "pipeline", "--help"], folder),
+    }
+    return seconds | take_turns("nothing to do", nothing, REPEATS, progress)
 
 
 def tracked_files() -> list[Path]:
@@ -50,40 +73,48 @@ def copy(paths: Sequence[Path]) -> Iterator[Path]:
         yield folder
 
 
-def peak_memory(folder: Path, stage: Sequence[str]) -> int:
-    """Run a stage and return the greatest resident memory, in bytes, of its process or one of its children."""
-    return run(["python", "-m", "pipeline", *stage], folder)
+def peak_memory(command: Sequence[str], folder: Path) -> int:
+    """Run a command and return the greatest memory, in bytes, of its processes together; shared pages count once."""
+    peak = 0
+    with _started(command, folder) as process:
+        while process.poll() is None:
+            peak = max(peak, _memory(psutil.Process(process.pid)))
+            time.sleep(INTERVAL)
+    return peak
 
 
-def repro_seconds(folder: Path) -> float:
-    """Run every stage through DVC, even if it is up to date, and return the seconds."""
-    start = time.perf_counter()
-    run(["dvc", "repro", "--force"], folder)
-    return time.perf_counter() - start
-
-
-def study(folder: Path) -> tuple[float, int]:
-    """Run a study through DVC from scratch, and return its seconds and its peak memory in bytes."""
-    start = time.perf_counter()
-    memory = run(["dvc", "repro", f"studies/{STUDY}/dvc.yaml"], folder)
-    return time.perf_counter() - start, memory
-
-
-def run(command: Sequence[str], folder: Path) -> int:
-    """Run a command of this environment in `folder`, and return its peak memory in bytes.
+def run(command: Sequence[str], folder: Path) -> float:
+    """Run a command of this environment in `folder`, and return its seconds.
 
     Raises:
         UserError: The command failed.
     """
+    start = time.perf_counter()
+    with _started(command, folder):
+        pass
+    return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _started(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, cwd=folder, env=_environment(), stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        with subprocess.Popen(command, cwd=folder, env=_environment(), stdout=output, stderr=output) as process:
+            yield process
         if process.returncode:
             output.seek(0)
             last = (output.read().strip().splitlines() or ["no output"])[-1]
             raise UserError(f"`{' '.join(command)}` failed in a copy of the project: {last}")
-    return usage.ru_maxrss * MAXRSS_UNIT
+
+
+def _memory(process: psutil.Process) -> int:
+    """Return the bytes of a process and those that it started, where Linux tells it without what others share."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                used = each.memory_full_info()
+                total += getattr(used, "pss", used.uss)
+    return total
 
 
 def _environment() -> dict[str, str]:

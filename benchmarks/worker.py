@@ -5,41 +5,37 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
-import torch
-
-from benchmarks import lab, project
-from benchmarks.settings import Kind
+from benchmarks import peers, project
 from pipeline import paths
-from pipeline.network.device import configure_device
 from pipeline.params import VARIANTS, Params, Variant, load
 
-Measurements = Callable[[Params, Variant, int], Iterator[float]]
 
-MEASUREMENTS: dict[Kind, Measurements] = {
-    "lab": lab.epochs,
-    "lab_with_validation": lab.with_validation,
-    "project": project.epochs,
+def _jax(params: Params, variant: Variant, batch: int) -> Iterator[float]:
+    from benchmarks import jax_peer  # imports JAX, which need not be installed
+
+    return jax_peer.epochs(params, variant, batch)
+
+
+MEASUREMENTS: dict[str, Callable[[Params, Variant, int], Iterator[float]]] = {
+    "lab": peers.lab,
+    "training": peers.lab_training,
+    "sklearn": peers.sklearn,
+    "eager": peers.eager,
+    "jax": _jax,
+    "one": partial(project.epochs, workers=1),
+    "all": project.epochs,
+    "medium": partial(project.epochs, matmul_precision="medium"),
     "products": project.products,
-    "logging": project.logging,
+    "sweep_1": partial(project.sweep, workers=1),
+    "sweep": project.sweep,
+    "shift": project.shift,
 }
 
-
-def main(kind: Kind, variant: Variant, batch: int) -> None:
-    """Answer every line on stdin with the seconds of a measurement on stdout, until stdin ends."""
-    params = load(paths.PARAMS)
-    configure_device(params.train.model_copy(update={"device": "cpu"}))
-    if kind.startswith("lab"):
-        torch.set_flush_denormal(False)  # the lab does not set it
-    measurements = MEASUREMENTS[kind](params, variant, batch)
+if __name__ == "__main__":
+    kind, name, batch = sys.argv[1:]
+    variant = VARIANTS[VARIANTS.index(name)]
+    measurements = MEASUREMENTS[kind](load(paths.PARAMS), variant, int(batch))
     for _ in sys.stdin:
         print(next(measurements), flush=True)
-
-
-if __name__ == "__main__":
-    wanted_kind, wanted_variant, wanted_batch = sys.argv[1:]
-    main(
-        next(kind for kind in MEASUREMENTS if kind == wanted_kind),
-        next(variant for variant in VARIANTS if variant == wanted_variant),
-        int(wanted_batch),
-    )

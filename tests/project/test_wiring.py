@@ -21,6 +21,7 @@ from tools.sandbox import ROOT, call
 
 PARAMS = load(ROOT / "params.yaml")
 STAGES = ("download", "train", "evaluate")
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-ray.txt", "requirements-bench.txt")
 
 
 def read_yaml(name: str) -> Any:
@@ -238,11 +239,11 @@ def test_no_module_of_the_tests_imports_a_test_module_or_conftest() -> None:
 
 
 def test_requirements_name_what_is_imported() -> None:
-    other_names = {"ruamel.yaml": "ruamel", "grpcio": "grpc"}
+    other_names = {"ruamel.yaml": "ruamel", "grpcio": "grpc", "scikit-learn": "sklearn"}
     asked = {
         other_names.get(name := re.split(r"[^A-Za-z0-9._-]", line)[0], name.replace("-", "_"))
-        for file in ("requirements.in", "requirements-dev.in", "requirements-ray.in")
-        for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
+        for file in LOCKS
+        for line in (ROOT / file).with_suffix(".in").read_text(encoding="utf-8").splitlines()
         if line and line[0].isalpha()
     }
     files = [
@@ -256,7 +257,7 @@ def test_requirements_name_what_is_imported() -> None:
 
 
 def test_locks_pin_every_package_with_hashes() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt", "requirements-ray.txt"):
+    for name in LOCKS:
         for requirement in (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
             assert re.match(r"[a-z0-9._-]+==\S+ ", requirement), requirement
             assert " --hash=sha256:" in requirement, requirement
