@@ -82,16 +82,45 @@ class _Affine(torch.autograd.Function):
         return towards_inputs, torch.bmm(gradient.transpose(1, 2), inputs), gradient.sum(1)
 
 
-def by_vectors(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return an elementwise function that computes every value by the vectors of the processor."""
+def by_vectors(
+    function: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor] | None = None
+) -> Callable[[Tensor], Tensor]:
+    """Return an elementwise function that computes every value by the vectors of the processor.
+
+    Args:
+        function: The function.
+        backward: Its gradient, from that of the result and the result; needed only in training.
+    """
 
     def padded(values: Tensor) -> Tensor:
-        missing = -values.numel() % VECTOR
-        if not missing or values.device.type != "cpu":
+        if values.numel() % VECTOR == 0 or values.device.type != "cpu":
             return function(values)
-        return function(F.pad(values.flatten(), (0, missing)))[: values.numel()].view(values.shape)
+        if backward and values.requires_grad:
+            result: Tensor = _Padded.apply(values, function, backward)
+            return result
+        return function(_pad(values))[: values.numel()].view(values.shape)
 
     return padded
+
+
+class _Padded(torch.autograd.Function):
+    """An elementwise function of padded values; PyTorch's own gradient would copy them four times."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, function: Any, backward: Any) -> Tensor:
+        result: Tensor = function(_pad(values))
+        ctx.save_for_backward(result)
+        ctx.gradient = backward
+        return result[: values.numel()].view(values.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        towards_values: Tensor = ctx.gradient(_pad(gradient), *ctx.saved_tensors)
+        return towards_values[: gradient.numel()].view(gradient.shape), None, None
+
+
+def _pad(values: Tensor) -> Tensor:
+    return F.pad(values.flatten(), (0, -values.numel() % VECTOR))
 
 
 class Noise(nn.Module):

@@ -15,8 +15,8 @@ from pipeline.network.normalisation import LINEARS, NORMS
 from pipeline.params import Model, Variant
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": by_vectors(torch.sigmoid),
-    "tanh": by_vectors(torch.tanh),
+    "sigmoid": by_vectors(torch.sigmoid, torch.ops.aten.sigmoid_backward),
+    "tanh": by_vectors(torch.tanh, torch.ops.aten.tanh_backward),
     "relu": torch.relu,
 }
 
