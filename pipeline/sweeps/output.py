@@ -11,7 +11,7 @@ from pipeline.params import VARIANTS, Params
 from pipeline.sweeps import panels
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
-from pipeline.sweeps.report import Report, Result, answer, table
+from pipeline.sweeps.report import Report, Result, answer, seeds_table, table
 from pipeline.sweeps.study import Study
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
         raise UserError("the sweep has no results")
     own_report = study.own_report(results, params) if study else None
     report = own_report or Report([], {"accuracy": _accuracy_figure(results, params)})
-    words = answer(results, params.evaluate, params.data.holdout)
-    tables = {"table": table(results, params.evaluate), **report.tables}
+    primary, holdout = study.primary if study else None, params.data.holdout
+    words = answer(results, params.evaluate, holdout, primary, judged=own_report is None)
+    tables = {"table": table(results, params.evaluate), "per_seed": seeds_table(results), **report.tables}
     contents: dict[str, str | bytes] = {
         "answer.md": "\n".join([*report.lines, words]),
         **{f"{name}.csv": to_csv(*columns) for name, columns in tables.items()},
@@ -61,6 +62,6 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
 
 
 def _accuracy_figure(results: Sequence[Result], params: Params) -> "Figure":
-    lines = {variant: [result.mean(variant, params.evaluate) for result in results] for variant in VARIANTS}
+    lines = {variant: [result.summary(variant, params.evaluate).mean for result in results] for variant in VARIANTS}
     where = "held-out" if params.data.holdout else "test"
     return panels.sweep([result.point.values for result in results], lines, f"{where} accuracy (%)")

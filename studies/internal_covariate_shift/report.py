@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import compare, verdict
-from pipeline.analysis.tables import format_interval, format_number, markdown_table
+from pipeline.analysis.statistics import compare, of_survivors
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.panels import Line, Panel, draw, style_of
@@ -16,30 +17,42 @@ from pipeline.training.history import Floats
 LEVELS = (15, 50, 85)
 
 
-def report(results: Sequence[Result], params: Params, every: int) -> Report:
+def report(results: Sequence[Result], params: Params, every: int, primary: str | None) -> Report:
     """Compare how far the medians of the units travel between measurements, in widths of their distribution."""
     settings = params.evaluate
     keys = list(results[0].point.values)
-    header = [*keys, "measure", "plain", "batchnorm", "difference", "verdict"]
-    rows = []
+    questions: dict[str, Question] = {}
+    cells: dict[str, list[str]] = {}
     for result in results:
-        for name, measure in (("shift", shift), ("final test accuracy", lambda outcome: outcome.test_accuracy)):
-            batchnorm, plain = measure(result.outcomes["batchnorm"]), measure(result.outcomes["plain"])
-            comparison = compare(batchnorm, plain, settings.confidence, settings.resamples)
-            cells = [
-                format_number(comparison.control_mean),
-                format_number(comparison.treatment_mean),
+        for measured, measure in (("shift", shift), ("final test accuracy", lambda outcome: outcome.test_accuracy)):
+            batchnorm, plain = (
+                of_survivors(measure(result.outcomes[variant]), result.outcomes[variant].diverged_at)
+                for variant in ("batchnorm", "plain")
+            )
+            comparison = compare(batchnorm, plain, settings.confidence)
+            name = f"{', '.join(result.point.values.values())}: {measured}"
+            margin = settings.margin if "accuracy" in measured else None
+            questions[name] = Question(comparison, "larger", "smaller", margin)
+            cells[name] = [
+                *result.point.values.values(),
+                measured,
+                format_mean(comparison.control),
+                format_mean(comparison.treatment),
                 format_interval(comparison.difference),
-                verdict(comparison.difference, "larger", "smaller"),
             ]
-            rows.append([*result.point.values.values(), name, *cells])
+    judgements = judge(questions, primary, settings.confidence)
+    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
+    header = [*keys, "measure", "plain", "batchnorm", "difference", *JUDGED]
     lines = [
         "# Does Batch Normalization still the inputs of the last sigmoids?",
         "",
         f"Shift: how far a unit's median moves in {every} steps, in widths of the unit's distribution (85th minus 15th "
-        f"percentile), over all units of the last hidden layer and all of training; {len(params.train.seeds)} pairs.",
+        "percentile), over all units of the last hidden layer and all of training. With Batch Normalization it is seen "
+        "through the running statistics, whose own sampling noise moves it too.",
         "",
         *markdown_table(header, rows),
+        "",
+        rule(primary, settings.margin),
         "",
     ]
     figures = {

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from pipeline.analysis.statistics import compare, verdict
-from pipeline.analysis.tables import format_interval, markdown_table
+from pipeline.analysis.statistics import compare, failures, summarise
+from pipeline.analysis.tables import format_failures, format_interval, markdown_table
+from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.params import Params, Variant
 from pipeline.sweeps.panels import GREEN, Line, Panel, axis_of, draw, style_of
 from pipeline.sweeps.report import Report, Result, best
@@ -11,11 +12,13 @@ from pipeline.sweeps.report import Report, Result, best
 POSITIONS = {"after_activation": "after the activation", "before_activation": "before the activation"}
 
 
-def report(results: Sequence[Result], params: Params, _every: int) -> Report:
+def report(results: Sequence[Result], params: Params, _every: int, primary: str | None) -> Report:
     """Compare the positions seed by seed, on the test images, at learning rates chosen on the held-out ones."""
     settings = params.evaluate
     functions = list(dict.fromkeys(result.point.params.model.activation for result in results))
-    rows, panels = [], []
+    panels: list[Panel] = []
+    questions: dict[str, Question] = {}
+    cells: dict[str, list[str]] = {}
     for function in functions:
         by_position = {
             position: [
@@ -28,20 +31,32 @@ def report(results: Sequence[Result], params: Params, _every: int) -> Report:
         }
         panels.append(_panel(function, by_position, params))
         chosen = {position: best(candidates, "batchnorm") for position, candidates in by_position.items()}
-        cells = []
+        after, before = (result.tested("batchnorm") for result in chosen.values())
+        comparison = compare(before, after, settings.confidence)
+        questions[function] = Question(comparison, "before is better", "after is better", settings.margin)
+        cells[function] = [function]
         for result in chosen.values():
-            cells += [result.point.values["train.lr"], format_interval(result.tested("batchnorm", settings))]
-        accuracies = {position: result.outcomes["batchnorm"].test_accuracy for position, result in chosen.items()}
-        comparison = compare(
-            accuracies["before_activation"], accuracies["after_activation"], settings.confidence, settings.resamples
-        )
-        cells += [format_interval(comparison.difference), str(comparison.pairs)]
-        rows.append([function, *cells, verdict(comparison.difference, "before is better", "after is better")])
+            accuracy = result.tested("batchnorm")
+            cells[function] += [
+                result.point.values["train.lr"],
+                format_interval(summarise(accuracy, settings.confidence).mean),
+                format_failures(failures(accuracy, settings.confidence), result.diverged("batchnorm")),
+            ]
+        cells[function].append(format_interval(comparison.difference))
+    judgements = judge(questions, primary, settings.confidence)
+    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
     header = ["activation"]
     for name in POSITIONS.values():
-        header += [f"{name}: best lr", f"{name}: test accuracy"]
-    header += ["before minus after", "pairs", "verdict"]
-    lines = ["# Before or after the activation?", "", *markdown_table(header, rows), ""]
+        header += [f"{name}: best lr", f"{name}: test accuracy", f"{name}: failed"]
+    header += ["before minus after", *JUDGED]
+    lines = [
+        "# Before or after the activation?",
+        "",
+        *markdown_table(header, rows),
+        "",
+        rule(primary, settings.margin),
+        "",
+    ]
     return Report(lines, {"positions": draw(panels)}, {"positions": (header, rows)})
 
 
@@ -57,7 +72,7 @@ def _panel(function: str, by_position: dict[str, list[Result]], params: Params) 
     ]
     lines = []
     for label, variant, at_position, style in drawn:
-        means = [result.mean(variant, settings) for result in at_position]
+        means = [result.summary(variant, settings).mean for result in at_position]
         value, low, high = ([100 - 100 * getattr(mean, end) for mean in means] for end in ("value", "high", "low"))
         lines.append(Line(label, x, value, low, high, {**style_of(variant), "markersize": 4, **style}))
     return Panel(function, lines, "learning rate", "held-out error (%)", log_x=log, log_y=True)

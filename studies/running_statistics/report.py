@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import Interval, compare, interval, verdict
-from pipeline.analysis.tables import format_interval, format_number, markdown_table
+from pipeline.analysis.statistics import Interval, compare, interval, of_survivors, summarise
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.params import Evaluate, Params
 from pipeline.sweeps.panels import GREEN, Panel, draw, mean_line
 from pipeline.sweeps.report import Report, Result
@@ -22,28 +23,33 @@ LAGS = {
 }
 
 
-def report(results: Sequence[Result], params: Params, every: int) -> Report:
+def report(results: Sequence[Result], params: Params, every: int, primary: str | None) -> Report:
     """Compare the same networks evaluated by different statistics, at the end of every epoch and seed by seed."""
     settings = params.evaluate
-    header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", "verdict"]
-    rows = []
+    header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", *JUDGED]
+    questions: dict[str, Question] = {}
+    cells: dict[str, list[str]] = {}
     for result in results:
-        probed = result.outcomes["batchnorm"].probed
-        count = probed["running"].shape[1]
+        rate, outcome = result.point.values["train.lr"], result.outcomes["batchnorm"]
+        count = outcome.probed["running"].shape[1]
         epochs = params.train.epochs
         for epoch in range(1, epochs + 1):
             at = round(epoch * (count - 1) / epochs)
-            accuracies = {kind: probed[kind][:, at] for kind in KINDS}
-            comparison = compare(
-                accuracies["running"], accuracies["recomputed"], settings.confidence, settings.resamples
-            )
-            cells = [
-                *(format_number(accuracies[kind].mean()) for kind in KINDS),
+            seen = {kind: of_survivors(outcome.probed[kind][:, at], outcome.diverged_at) for kind in KINDS}
+            comparison = compare(seen["running"], seen["recomputed"], settings.confidence)
+            name = f"learning rate {rate}, epoch {epoch}"
+            words = ("running ones are better", "recomputed ones are better")
+            questions[name] = Question(comparison, *words, settings.margin)
+            lag = summarise(outcome.probed["lag_mean"][:, at], settings.confidence)
+            cells[name] = [
+                rate,
+                str(epoch),
+                *(format_mean(summarise(seen[kind], settings.confidence)) for kind in KINDS),
                 format_interval(comparison.difference),
-                format_number(probed["lag_mean"][:, at].mean()),
-                verdict(comparison.difference, "running ones are better", "recomputed ones are better"),
+                format_mean(lag),
             ]
-            rows.append([result.point.values["train.lr"], str(epoch), *cells])
+    judgements = judge(questions, primary, settings.confidence)
+    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
     panels = [_accuracies(result, settings, every) for result in results]
     lines = [
         "# By which statistics is a network evaluated?",
@@ -51,6 +57,8 @@ def report(results: Sequence[Result], params: Params, every: int) -> Report:
         f"{VARIANT_NAMES['batchnorm']}, accuracy on the held-out images over {len(params.train.seeds)} seeds.",
         "",
         *markdown_table(header, rows),
+        "",
+        rule(primary, settings.margin),
         "",
     ]
     figures = {"statistics": draw(panels, columns=2), "lags": draw(_lags(results, settings, every), columns=2)}
@@ -61,7 +69,7 @@ def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
     probed = result.outcomes["batchnorm"].probed
     lines = []
     for kind, style in KINDS.items():
-        means = [interval(column, settings.confidence, settings.resamples) for column in probed[kind].T]
+        means = [interval(column, settings.confidence) for column in probed[kind].T]
         lines.append(mean_line(f"{kind} statistics", _steps(means, every), means, 100, style))
     title = f"learning rate {result.point.values['train.lr']}"
     return Panel(title, lines, "iteration", "held-out accuracy (%)", limits=(0, 100))
@@ -74,7 +82,7 @@ def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Pan
         lines = []
         for result, shade in zip(results, shades, strict=True):
             values = result.outcomes["batchnorm"].probed[name]
-            means = [interval(column, settings.confidence, settings.resamples) for column in values.T]
+            means = [interval(column, settings.confidence) for column in values.T]
             style = {"color": str(0.9 - shade), "linestyle": "-", "linewidth": 1 + 1.5 * shade}
             line_label = f"learning rate {result.point.values['train.lr']}"
             lines.append(mean_line(line_label, _steps(means, every), means, 1, style))

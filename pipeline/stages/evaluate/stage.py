@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.analysis import figures, histograms
-from pipeline.analysis.statistics import compare
+from pipeline.analysis.statistics import Bools, compare, failures, for_new_images, learned, of_survivors
+from pipeline.analysis.tables import PER_SEED, per_seed
 from pipeline.data.dataset import CLASSES, Examples, split
 from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
@@ -21,7 +22,7 @@ from pipeline.network.device import configure_device
 from pipeline.network.metrics import predict, score
 from pipeline.network.perceptron import restore
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.stages.evaluate.report import to_markdown, to_metrics
+from pipeline.stages.evaluate.report import Finding, judge_outcomes, to_markdown, to_metrics
 from pipeline.training.history import Floats, History, load_history, load_weights
 from pipeline.training.settings import check_settings
 
@@ -34,14 +35,18 @@ class Tested:
     """One variant's results on the test images.
 
     Attributes:
-        accuracy: Fractions [seeds].
+        accuracy: Fractions [seeds]; NaN of trainings that diverged.
         loss: Mean cross-entropies [seeds], in nats.
+        correct: Whether each image was classified rightly [seeds, images].
+        diverged_at: The first iteration, from 1, whose loss is infinite or not a number [seeds]; 0 if there is none.
         confusion: Counts of images [seeds, true classes, predicted classes].
         lab_view: Pre-activations [seeds, units] of one test image in the layer that the lab shows.
     """
 
     accuracy: Floats
     loss: Floats
+    correct: Bools
+    diverged_at: Floats
     confusion: NDArray[np.int64]
     lab_view: Floats
 
@@ -73,23 +78,22 @@ def load_inputs(params: Params, images: ImageFiles, runs: Path) -> Inputs:
 def compare_variants(params: Params, inputs: Inputs, folder: Path) -> None:
     """Compare the variants, and write numbers, figures and the answer into `folder`."""
     layer = _lab_layer(inputs.histories)
-    tested = {variant: _test(params, variant, inputs.weights[variant], inputs.test, layer) for variant in VARIANTS}
+    tested = {variant: _test(params, variant, inputs, layer) for variant in VARIANTS}
     _write_numbers(params, inputs.histories, tested, folder)
     for name, figure in _figures(params, inputs.histories, tested).items():
         write_atomic(folder / "figures" / f"{name}.png", figures.png(figure))
 
 
 @torch.no_grad()
-def _test(
-    params: Params, variant: Variant, weights: Mapping[str, NDArray[np.float32]], test: Examples, layer: int
-) -> Tested:
+def _test(params: Params, variant: Variant, inputs: Inputs, layer: int) -> Tested:
+    test, weights = inputs.test, inputs.weights[variant]
     seen: list[Tensor] = []
 
     def keep(name: str, values: Tensor) -> None:
         if name == f"layer{layer}.pre_activation":
             seen.append(values[0, 0])
 
-    accuracy, loss, confusion = [], [], []
+    accuracy, loss, correct, confusion = [], [], [], []
     for member in range(len(params.train.seeds)):
         state = {name: array[member : member + 1] for name, array in weights.items()}
         network = restore(params.model, variant, state).to(test.images.device)
@@ -98,9 +102,25 @@ def _test(
         network(test.images[params.evaluate.digit : params.evaluate.digit + 1], keep)
         accuracy.append(scores["accuracy"].item())
         loss.append(scores["loss"].item())
-        pairs = (test.labels * CLASSES + logits[0].argmax(1)).bincount(minlength=CLASSES**2)
+        predicted = logits[0].argmax(1)
+        correct.append((predicted == test.labels).cpu().numpy())
+        pairs = (test.labels * CLASSES + predicted).bincount(minlength=CLASSES**2)
         confusion.append(pairs.view(CLASSES, CLASSES).cpu().numpy())
-    return Tested(np.array(accuracy), np.array(loss), np.array(confusion), torch.stack(seen).double().cpu().numpy())
+    diverged_at = _diverged_at(inputs.histories[variant].train_loss)
+    return Tested(
+        of_survivors(np.array(accuracy), diverged_at),
+        np.array(loss),
+        np.array(correct),
+        diverged_at,
+        np.array(confusion),
+        torch.stack(seen).double().cpu().numpy(),
+    )
+
+
+def _diverged_at(train_loss: Floats) -> Floats:
+    """Return the first iteration, from 1, whose loss [seeds, iterations] is not finite; 0 if there is none."""
+    diverged = ~np.isfinite(train_loss)
+    return np.where(diverged.any(axis=1), diverged.argmax(axis=1) + 1, 0).astype(float)
 
 
 def _lab_layer(histories: Mapping[Variant, History]) -> int:
@@ -111,25 +131,27 @@ def _lab_layer(histories: Mapping[Variant, History]) -> int:
 def _write_numbers(
     params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested], folder: Path
 ) -> None:
-    settings = params.evaluate
-    outcomes = {
-        "test/accuracy": {v: tested[v].accuracy for v in VARIANTS},
-        "test/loss": {v: tested[v].loss for v in VARIANTS},
-        "validation/accuracy_after_epoch_1": {v: histories[v].validation_accuracy[:, 1] for v in VARIANTS},
-        "train/loss_mean_over_iterations": {v: histories[v].train_loss.mean(axis=1) for v in VARIANTS},
-    }
-    comparisons = {
-        name: compare(values["batchnorm"], values["plain"], settings.confidence, settings.resamples)
-        for name, values in outcomes.items()
-    }
-    write_atomic(folder / "metrics.json", to_json(to_metrics(comparisons)))
-    write_atomic(folder / "answer.md", to_markdown(params, comparisons, histories))
+    confidence = params.evaluate.confidence
+    finding = _find(histories, tested, confidence)
+    judgements = judge_outcomes(finding, params.evaluate)
+    write_atomic(folder / "metrics.json", to_json(to_metrics(finding, judgements)))
+    write_atomic(folder / "answer.md", to_markdown(params, finding, judgements, histories))
     rows = [
-        [seed, *(f"{getattr(tested[v], column)[at]:.9g}" for column in ("accuracy", "loss") for v in VARIANTS)]
-        for at, seed in enumerate(params.train.seeds)
+        row
+        for v in VARIANTS
+        for row in per_seed(
+            v,
+            params.train.seeds,
+            (
+                histories[v].validation_accuracy[:, -1],
+                histories[v].validation_loss[:, -1],
+                tested[v].accuracy,
+                tested[v].loss,
+            ),
+            tested[v].diverged_at,
+        )
     ]
-    header = ["seed", *(f"{variant}_{column}" for column in ("accuracy", "loss") for variant in VARIANTS)]
-    write_atomic(folder / "test_per_seed.csv", to_csv(header, rows))
+    write_atomic(folder / "per_seed.csv", to_csv(PER_SEED, rows))
     counts = [
         [variant, seed, true, predicted, tested[variant].confusion[at, true, predicted]]
         for variant in VARIANTS
@@ -138,6 +160,32 @@ def _write_numbers(
         for predicted in range(CLASSES)
     ]
     write_atomic(folder / "confusion.csv", to_csv(["variant", "seed", "true", "predicted", "images"], counts))
+
+
+def _find(histories: Mapping[Variant, History], tested: Mapping[Variant, Tested], confidence: float) -> Finding:
+    outcomes = {
+        "test/accuracy": {v: tested[v].accuracy for v in VARIANTS},
+        "test/loss": {v: tested[v].loss for v in VARIANTS},
+        "validation/accuracy_after_epoch_1": {v: histories[v].validation_accuracy[:, 1] for v in VARIANTS},
+        "train/loss_mean_over_iterations": {v: histories[v].train_loss.mean(axis=1) for v in VARIANTS},
+    }
+    kept = {v: tested[v].diverged_at == 0 for v in VARIANTS}
+    both = kept["plain"] & kept["batchnorm"]
+    learning = learned(tested["plain"].accuracy) & learned(tested["batchnorm"].accuracy)
+    return Finding(
+        comparisons={
+            name: compare(
+                of_survivors(values["batchnorm"], tested["batchnorm"].diverged_at),
+                of_survivors(values["plain"], tested["plain"].diverged_at),
+                confidence,
+                learning,
+            )
+            for name, values in outcomes.items()
+        },
+        failures={v: failures(tested[v].accuracy, confidence) for v in VARIANTS},
+        diverged={v: int(np.count_nonzero(~kept[v])) for v in VARIANTS},
+        new_images=for_new_images(tested["batchnorm"].correct[both], tested["plain"].correct[both], confidence),
+    )
 
 
 def _figures(
