@@ -264,7 +264,7 @@ def for_new_images(treatment: Bools, control: Bools, confidence: float) -> Inter
 
     Seeds and images are crossed random effects without replication: the variance of the mean is (MS of seeds + MS of
     images - MS of the rest) / (seeds × images), and its degrees of freedom are Satterthwaite's (Satterthwaite 1946;
-    Searle, Casella and McCulloch 1992, chapter 4). Images never take from the variance that seeds alone have.
+    Searle, Casella and McCulloch 1992, chapter 4). It is never narrower than the interval for the same images.
 
     Args:
         treatment: Whether each network was right [seeds, images], without those that diverged.
@@ -289,4 +289,5 @@ def for_new_images(treatment: Bools, control: Bools, confidence: float) -> Inter
         return Interval(mean, mean, mean)
     satterthwaite = variance**2 / float((np.square(signs * squares) / freedom).sum())
     half = float(special.stdtrit(satterthwaite, (1 + confidence) / 2)) * math.sqrt(variance / (seeds * images))
+    half = max(half, interval(by_seed, confidence).high - mean)
     return Interval(mean, mean - half, mean + half)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.analysis.figures import VARIANT_NAMES
+from pipeline.analysis.figures import VARIANT_NAMES, median
 from pipeline.analysis.statistics import compare, of_survivors
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.wording import count_of, point_words, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.panels import Line, Panel, draw, style_of
@@ -55,10 +56,24 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
         rule(primary, settings.margin),
         "",
     ]
+    note = f"{setting(params, keys)}; {count_of(len(params.train.seeds), 'seed')} of each variant."
     figures = {
-        "accuracy_over_steps": draw([_accuracy(result, every) for result in results], columns=4, width=4.0, height=2.8),
+        "accuracy_over_steps": draw(
+            [_accuracy(result, every) for result in results],
+            f"{note} Lines: medians; bands: from the least to the greatest seed.",
+            columns=4,
+            width=4.0,
+            height=2.8,
+            share="all",
+        ),
         "percentiles": draw(
-            [panel for result in results for panel in _percentiles(result, every)], columns=4, width=4.0, height=2.4
+            [panel for result in results for panel in _percentiles(result, every)],
+            f"{setting(params, keys)}; seed {params.train.seeds[0]} alone, through running statistics. Lines: medians; "
+            "bands: from the 15th to the 85th percentile, over the test images of the probe.",
+            columns=4,
+            width=4.0,
+            height=2.4,
+            share="row",
         ),
     }
     return Report(lines, figures, {"shift": (header, rows)})
@@ -74,18 +89,19 @@ def shift(outcome: Outcome) -> Floats:
 
 
 def _title(result: Result) -> str:
-    return ", ".join(f"{key.split('.')[1]} {value}" for key, value in result.point.values.items())
+    return point_words(result.point.values)
 
 
 def _accuracy(result: Result, every: int) -> Panel:
-    """Draw a line per seed, without their mean: seeds are few."""
+    """Draw errors after each epoch, on logarithmic axes."""
     lines = []
     for variant in VARIANTS:
-        outcome, style = result.outcomes[variant], {**style_of(variant), "linewidth": 1.0}
-        accuracy = 100 * outcome.validation_accuracy
-        steps = np.linspace(0, every * (outcome.probed["percentiles"].shape[1] - 1), accuracy.shape[1])
-        lines += [Line(VARIANT_NAMES[variant], steps, values, style=style) for values in accuracy]
-    return Panel(_title(result), lines, "step", "test accuracy (%)", limits=(0, 100))
+        outcome = result.outcomes[variant]
+        errors = np.maximum(100 - 100 * outcome.validation_accuracy[:, 1:], 0.01)
+        steps = np.linspace(0, every * (outcome.probed["percentiles"].shape[1] - 1), errors.shape[1] + 1)[1:]
+        bounds = errors.min(axis=0), errors.max(axis=0)
+        lines.append(Line(VARIANT_NAMES[variant], steps, median(errors), *bounds, style=style_of(variant)))
+    return Panel(_title(result), lines, "step", "test error (%)", log_x=True, log_y=True)
 
 
 def _percentiles(result: Result, every: int) -> list[Panel]:

@@ -8,6 +8,7 @@ from pipeline.analysis import histograms
 from pipeline.analysis.statistics import compare, of_survivors
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.wording import count_of, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.report import Report, Result
@@ -114,7 +115,11 @@ def report(results: Sequence[Result], params: Params, _every: int, primary: str 
         ]
         for result in results
     }
-    return Report(lines, {"activations": histograms.lab_views(rows_of_figure)}, {"verdicts": (header, rows)})
+    note = (
+        f"{setting(params, results[0].point.values)}, trained on {count_of(len(params.train.seeds), 'seed')} of each "
+        "variant. Second hidden layer, one test image; units of all seeds together unless one is named."
+    )
+    return Report(lines, {"activations": histograms.lab_views(rows_of_figure, note)}, {"verdicts": (header, rows)})
 
 
 def _values(result: Result, name: str, seeds: int | None = None) -> dict[Variant, Floats]:

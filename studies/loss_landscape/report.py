@@ -4,21 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import Interval, compare, failures, learned, of_survivors
+from pipeline.analysis.statistics import Interval, compare, failures, interval, learned, of_survivors
 from pipeline.analysis.tables import format_failures, format_interval, format_mean, format_number, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
-from pipeline.params import VARIANTS, Evaluate, Params, Variant
+from pipeline.analysis.wording import count_of, setting
+from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.panels import Line, Panel, draw, style_of
+from pipeline.sweeps.panels import Panel, draw, mean_line
 from pipeline.sweeps.report import Report, Result
 from pipeline.training.history import Floats
 
-MEASURES = {
-    "range of the loss": "loss along the gradient (nats)",
-    "change of the gradient": "‖change of the gradient‖",
-    "effective smoothness": "greatest ‖change of gradient‖ / ‖step‖",
-}
+MEASURES = ("range of the loss", "change of the gradient", "effective smoothness")
+STYLES = {False: {"color": "#000000", "linestyle": "-"}, True: {"color": "#8C6D31", "linestyle": "--"}}  # noise
 SKIPPED = 1  # measurements: the one at the untrained weights has rows of its own
 
 
@@ -49,9 +46,21 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
         rule(primary, settings.margin),
         "",
     ]
-    panels = [panel for result in results for panel in _panels(result, every)]
+    note = (
+        f"{setting(params, results[0].point.values)}. Lines: geometric means of the ratio Batch Normalization / plain, "
+        f"pair by pair over {count_of(len(params.train.seeds), 'seed')}; bands: Student's "
+        f"{100 * settings.confidence:g} % intervals of its logarithm. Below 1, Batch Normalization is smoother."
+    )
+    rates = dict.fromkeys(_place(result)[0] for result in results)
+    panels = [
+        _panel([result for result in results if _place(result)[0] == rate], rate, measure, settings, every)
+        for rate in rates
+        for measure in MEASURES
+    ]
     return Report(
-        lines, {"landscape": draw(panels)}, {"landscape": (header, rows), "noise": (noise_header, noise_rows)}
+        lines,
+        {"landscape": draw(panels, note, share="column")},
+        {"landscape": (header, rows), "noise": (noise_header, noise_rows)},
     )
 
 
@@ -60,7 +69,10 @@ def _smoothness(results: Sequence[Result], settings: Evaluate) -> tuple[dict[str
     questions: dict[str, Question] = {}
     cells: dict[str, list[str]] = {}
     for result in results:
-        for weights, measurements in (("trained", slice(SKIPPED, None)), ("untrained", slice(SKIPPED))):
+        parts = [("trained", slice(SKIPPED, None)), ("untrained", slice(SKIPPED))]
+        if _place(result)[1] == "true":
+            parts.pop()  # noise is one of training: the same networks, measured without it, are not another outcome
+        for weights, measurements in parts:
             for measure in MEASURES:
                 batchnorm, plain = (
                     of_survivors(
@@ -132,41 +144,32 @@ def _place(result: Result) -> tuple[str, str]:
 
 def _log_mean(outcome: Outcome, name: str, measurements: slice) -> Floats:
     """Return the logarithm [seeds] of a measure's geometric mean over some measurements."""
+    logarithm: Floats = _log(outcome, name)[:, measurements].mean(axis=1)
+    return logarithm
+
+
+def _log(outcome: Outcome, name: str) -> Floats:
+    """Return the logarithm of a measure [seeds, measurements]."""
     probed = outcome.probed
     values = {
         "range of the loss": probed["loss_high"] - probed["loss_low"],
         "change of the gradient": probed["gradient_high"],
         "effective smoothness": probed["smoothness"],
     }[name]
-    logarithm: Floats = np.log(np.maximum(values[:, measurements], 1e-12)).mean(axis=1)
+    logarithm: Floats = np.log(np.maximum(values, 1e-12))
     return logarithm
 
 
-def _panels(result: Result, every: int) -> list[Panel]:
-    title = _name(result)
-    spans = (("loss_low", "loss_high"), ("gradient_low", "gradient_high"), ("smoothness", "smoothness"))
-    return [
-        Panel(
-            f"{title}: {name}",
-            [_band(variant, result.outcomes[variant], span, every) for variant in VARIANTS],
-            "iteration",
-            label,
-            log_y=True,
-        )
-        for (name, label), span in zip(MEASURES.items(), spans, strict=True)
-    ]
-
-
-def _band(variant: Variant, outcome: Outcome, span: tuple[str, str], every: int) -> Line:
-    """Return a band from the least to the greatest step's mean over seeds; of a single value, the range over seeds."""
-    low, high = (outcome.probed[name] for name in span)
-    x = every * np.arange(low.shape[1], dtype=float)
-    if span[0] == span[1]:
-        return Line(VARIANT_NAMES[variant], x, _mean(low), low.min(axis=0), low.max(axis=0), style_of(variant))
-    middle = np.sqrt(_mean(low) * _mean(high))
-    return Line(VARIANT_NAMES[variant], x, middle, _mean(low), _mean(high), {**style_of(variant), "linewidth": 0.8})
-
-
-def _mean(values: Floats) -> Floats:
-    mean: Floats = np.maximum(values, 1e-12).mean(axis=0)
-    return mean
+def _panel(results: Sequence[Result], rate: str, name: str, settings: Evaluate, every: int) -> Panel:
+    """Draw the ratio of the variants over training, with and without noise."""
+    lines = []
+    for result in results:
+        noise = _place(result)[1] == "true"
+        batchnorm, plain = (result.outcomes[variant] for variant in ("batchnorm", "plain"))
+        kept = (batchnorm.diverged_at == 0) & (plain.diverged_at == 0)
+        logarithms = (_log(batchnorm, name) - _log(plain, name))[kept]
+        means = [_exponential(interval(column, settings.confidence)) for column in logarithms.T]
+        x = [float(every * at) for at in range(len(means))]
+        lines.append(mean_line("with noise" if noise else "without noise", x, means, 1, STYLES[noise]))
+    title = f"learning rate {rate}: {name}"
+    return Panel(title, lines, "iteration", "Batch Normalization / plain", log_y=True, level=1)

@@ -8,14 +8,15 @@ from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import Interval, compare, interval, of_survivors, summarise
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params
-from pipeline.sweeps.panels import GREEN, Panel, draw, mean_line
+from pipeline.sweeps.panels import Panel, draw, mean_line
 from pipeline.sweeps.report import Report, Result
 
-KINDS = {
-    "running": {"color": "#0072B2", "linestyle": "-"},
-    "batch": {"color": "#D55E00", "linestyle": "--"},
-    "recomputed": {"color": GREEN, "linestyle": "-."},
+KINDS = ("running", "batch", "recomputed")
+STYLES = {  # of differences from recomputed statistics; no colour of a variant
+    "running": {"color": "#000000", "linestyle": "-"},
+    "batch": {"color": "#8C6D31", "linestyle": "--"},
 }
 LAGS = {
     "lag_mean": "distance of the means (deviations)",
@@ -61,18 +62,26 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
         rule(primary, settings.margin),
         "",
     ]
-    figures = {"statistics": draw(panels, columns=2), "lags": draw(_lags(results, settings, every), columns=2)}
+    note = (
+        f"{setting(params, results[0].point.values)}, Batch Normalization, means of "
+        f"{count_of(len(params.train.seeds), 'seed')}; bands: Student's {100 * settings.confidence:g} % intervals."
+    )
+    figures = {
+        "statistics": draw(panels, f"{note} Differences are pair by pair.", columns=2, share="all"),
+        "lags": draw(_lags(results, settings, every), note, columns=2),
+    }
     return Report(lines, figures, {"statistics": (header, rows)})
 
 
 def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
-    probed = result.outcomes["batchnorm"].probed
-    lines = []
-    for kind, style in KINDS.items():
-        means = [interval(column, settings.confidence) for column in probed[kind].T]
-        lines.append(mean_line(f"{kind} statistics", _steps(means, every), means, 100, style))
+    outcome, lines = result.outcomes["batchnorm"], []
+    for kind, style in STYLES.items():
+        differences = outcome.probed[kind] - outcome.probed["recomputed"]
+        kept = differences[outcome.diverged_at == 0]
+        means = [interval(column, settings.confidence) for column in kept.T]
+        lines.append(mean_line(f"{kind} minus recomputed statistics", _steps(means, every), means, 100, style))
     title = f"learning rate {result.point.values['train.lr']}"
-    return Panel(title, lines, "iteration", "held-out accuracy (%)", limits=(0, 100))
+    return Panel(title, lines, "iteration", "difference (percentage points)", level=0, symlog=0.1)
 
 
 def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Panel]:

@@ -213,6 +213,7 @@ def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, train
         "per_seed.csv",
         "answer.md",
         "accuracy.png",
+        "accuracy.svg",
     }
     answer = (left / "answer.md").read_text(encoding="utf-8")
     assert printed.endswith(f"{answer}\n")
@@ -273,7 +274,9 @@ def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
     assert "mlflow.parentRunId" not in run.data.tags
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     files = {file.path for file in client.list_artifacts(run.info.run_id, "results")}
-    assert files == {f"results/{name}" for name in ("table.csv", "per_seed.csv", "answer.md", "accuracy.png")}
+    assert files == {
+        f"results/{name}" for name in ("table.csv", "per_seed.csv", "answer.md", "accuracy.png", "accuracy.svg")
+    }
 
 
 def test_the_same_command_again_trains_nothing_and_logs_no_point_twice(project: Path, trained: list[str]) -> None:
@@ -426,6 +429,7 @@ def test_a_study_keeps_its_results_in_its_own_folder(project: Path) -> None:
     done("--study", "studies/rates")
     assert sorted(path.name for path in (study / "results").iterdir()) == [
         "accuracy.png",
+        "accuracy.svg",
         "answer.md",
         "per_seed.csv",
         "table.csv",

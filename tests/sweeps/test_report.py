@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.analysis import figures
-from pipeline.analysis.statistics import Interval, for_new_images
+from pipeline.analysis.statistics import Interval, Summary, for_new_images
 from pipeline.analysis.tables import format_interval
 from pipeline.analysis.verdicts import rule
 from pipeline.errors import UserError
@@ -43,7 +43,7 @@ def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp
     written = (tmp_path / "results" / "answer.md").read_text(encoding="utf-8")
     assert written == answer(swept, settings.evaluate, 10)
     assert (tmp_path / "results" / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert len(list((tmp_path / "results").iterdir())) == 4
+    assert len(list((tmp_path / "results").iterdir())) == 5
 
 
 def test_a_sweep_without_results_is_one_line(params: Make, tmp_path: Path) -> None:
@@ -356,33 +356,65 @@ def test_without_held_out_images_no_best_is_chosen(settings: Evaluate) -> None:
 COLOURS: dict[Variant, str] = {"plain": "#d55e00", "batchnorm": "#0072b2"}
 
 
-def lines(count: int) -> dict[Variant, list[Interval]]:
+NOTE = "MNIST, three seeds."
+
+
+def finals(count: int) -> dict[Variant, list[panels.Finals]]:
     random = np.random.default_rng(0)
-    return {v: [Interval(m, m - 0.05, m + 0.1) for m in random.uniform(0.2, 0.8, count)] for v in VARIANTS}
+    return {v: [made_finals(middle) for middle in random.uniform(0.2, 0.8, count)] for v in VARIANTS}
 
 
-def drawn(axis: Axes, variant: Variant) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    (line,) = (line for line in axis.lines if to_hex(str(line.get_color())) == COLOURS[variant])
+def made_finals(median: float, *, failed: bool = False, chosen: bool = False) -> panels.Finals:
+    mean = Interval(0.5, 0.4, 0.6)
+    return panels.Finals(Summary(3, mean, median - 0.05, median, median + 0.1), failed, chosen)
+
+
+def percent(accuracy: float) -> float:
+    return 100 - 100 * accuracy
+
+
+def drawn(axis: Axes, variant: Variant) -> NDArray[np.float64]:
+    line, *_ = (line for line in axis.lines if to_hex(str(line.get_color())) == COLOURS[variant])
     return np.asarray(line.get_xydata(), float)
 
 
-def test_lines_and_bands_are_the_values_in_per_cent() -> None:
-    means = lines(3)
+def test_lines_are_median_errors_and_bands_quartiles() -> None:
+    given = finals(3)
     points = [{"train.lr": text} for text in ("0.1", "0.2", "0.4")]
-    figure = panels.sweep(points, means, "held-out accuracy (%)")
+    figure = panels.sweep(points, given, "held-out error (%)", NOTE)
     (axis,) = figure.axes
     for variant, band in zip(VARIANTS, axis.collections, strict=True):
-        expected = [[x, 100 * interval.value] for x, interval in zip((0.1, 0.2, 0.4), means[variant], strict=True)]
+        summaries = [one.accuracy for one in given[variant]]
+        expected = [[x, percent(summary.median)] for x, summary in zip((0.1, 0.2, 0.4), summaries, strict=True)]
         np.testing.assert_allclose(drawn(axis, variant), expected)
         corners = np.asarray(band.get_paths()[0].vertices)
-        for x, interval in zip((0.1, 0.2, 0.4), means[variant], strict=True):
+        for x, summary in zip((0.1, 0.2, 0.4), summaries, strict=True):
             heights = corners[np.isclose(corners[:, 0], x), 1]
-            assert (heights.min(), heights.max()) == pytest.approx((100 * interval.low, 100 * interval.high))
+            ends = percent(summary.upper_quartile), percent(summary.lower_quartile)
+            assert (heights.min(), heights.max()) == pytest.approx(ends)
         assert to_hex(np.asarray(band.get_facecolor())[0][:3]) == COLOURS[variant]
-    assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == ("train.lr", "held-out accuracy (%)", "")
-    assert axis.get_ylim() == (0, 100)
+    assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == ("learning rate", "held-out error (%)", "")
+    assert axis.get_yscale() == "log"
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["plain", "Batch Normalization"]
+    assert figure.get_supxlabel() == NOTE
+
+
+def test_failures_and_chosen_points_are_marked() -> None:
+    diverged = panels.Finals(Summary(0, Interval(np.nan, np.nan, np.nan), np.nan, np.nan, np.nan), failed=True)
+    given: dict[Variant, list[panels.Finals]] = {
+        "plain": [made_finals(0.5, failed=True), diverged],
+        "batchnorm": [made_finals(0.9, chosen=True), made_finals(0.8)],
+    }
+    figure = panels.sweep([{"train.lr": "1"}, {"train.lr": "2"}], given, "error (%)", NOTE)
+    (axis,) = figure.axes
+    marks = {str(line.get_marker()): line for line in axis.lines if str(line.get_linestyle()) == "None"}
+    np.testing.assert_allclose(np.asarray(marks["x"].get_xydata()), [[1, 50], [2, 100]])
+    np.testing.assert_allclose(np.asarray(marks["o"].get_xydata()), [[1, 10]])
+    assert to_hex(str(marks["x"].get_color())) == COLOURS["plain"]
+    (legend,) = figure.legends
+    assert {panels.FAILED_LABEL, panels.CHOSEN_LABEL} < {text.get_text() for text in legend.get_texts()}
+    assert figures.png(figure, dpi=40).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -399,7 +431,7 @@ def test_lines_and_bands_are_the_values_in_per_cent() -> None:
     ],
 )
 def test_the_axis_is_logarithmic_where_values_span_more_than_ten(texts: list[str], expected: str) -> None:
-    figure = panels.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)")
+    figure = panels.sweep([{"k": text} for text in texts], finals(len(texts)), "error (%)", NOTE)
     (axis,) = figure.axes
     assert axis.get_xscale() == expected
     np.testing.assert_allclose(drawn(axis, "plain")[:, 0], [float(text) for text in texts])
@@ -407,7 +439,7 @@ def test_the_axis_is_logarithmic_where_values_span_more_than_ten(texts: list[str
 
 @pytest.mark.parametrize("texts", [["sigmoid", "tanh", "relu"], ["[100]", "[100, 100]"], ["1", "auto"]])
 def test_words_are_categories_in_their_order(texts: list[str]) -> None:
-    (axis,) = panels.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)").axes
+    (axis,) = panels.sweep([{"k": text} for text in texts], finals(len(texts)), "error (%)", NOTE).axes
     assert [tick.get_text() for tick in axis.get_xticklabels()] == texts
     np.testing.assert_array_equal(axis.get_xticks(), range(len(texts)))
     np.testing.assert_array_equal(drawn(axis, "batchnorm")[:, 0], range(len(texts)))
@@ -421,18 +453,17 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
         for activation in ("relu", "tanh")
         for epochs in ("1", "2")
     ]
-    means = lines(len(points))
-    figure = panels.sweep(points, means, "accuracy (%)")
+    given = finals(len(points))
+    figure = panels.sweep(points, given, "error (%)", NOTE)
     assert [axis.get_title() for axis in figure.axes] == [
-        f"model.activation = {activation}, train.epochs = {epochs}"
-        for activation in ("relu", "tanh")
-        for epochs in "12"
+        f"activation {activation}, epochs {epochs}" for activation in ("relu", "tanh") for epochs in "12"
     ]
     for at, axis in enumerate(figure.axes):
         for variant in VARIANTS:
-            expected = [100 * interval.value for interval in means[variant][at::4]]
+            expected = [percent(one.accuracy.median) for one in given[variant][at::4]]
             np.testing.assert_allclose(drawn(axis, variant), np.column_stack([[0.1, 0.2, 0.3], expected]))
     assert len(figure.legends) == 1
+    assert len({axis.get_ylim() for axis in figure.axes}) == 1
 
 
 @pytest.mark.parametrize(
@@ -447,16 +478,11 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
     ],
 )
 def test_many_panels_stay_a_picture_that_opens(count: int, grid: tuple[int, int], title: str) -> None:
-    figure = panels.draw([panels.Panel(str(at), [panels.Line("a", [0, 1], [at, 0])], "x", "y") for at in range(count)])
+    figure = panels.draw(
+        [panels.Panel(str(at), [panels.Line("a", [0, 1], [at, 0])], "x", "y") for at in range(count)], NOTE
+    )
     assert [axis.get_title() for axis in figure.axes] == [str(at) for at in range(min(count, 60))]
     rows, columns = grid
-    assert figure.get_size_inches().tolist() == pytest.approx([max(6.4, 4.2 * columns), 0.6 + 3.4 * rows])
+    assert figure.get_size_inches().tolist() == pytest.approx([max(6.4, 4.2 * columns), 0.9 + 3.4 * rows])
     assert figure.get_size_inches()[1] * 200 < 10_000
     assert figure.legends[0].get_title().get_text() == title
-
-
-def test_points_without_intervals_are_drawn() -> None:
-    alone: dict[Variant, list[Interval]] = {v: [Interval(0.5, np.nan, np.nan)] * 2 for v in VARIANTS}
-    figure = panels.sweep([{"lr": "1"}, {"lr": "2"}], alone, "accuracy (%)")
-    np.testing.assert_array_equal(drawn(figure.axes[0], "plain"), [[1, 50], [2, 50]])
-    assert figures.png(figure, dpi=40).startswith(b"\x89PNG")

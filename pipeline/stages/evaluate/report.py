@@ -18,11 +18,11 @@ from pipeline.analysis.tables import (
     markdown_table,
 )
 from pipeline.analysis.verdicts import Judgement, Question, judge, rule
+from pipeline.analysis.wording import OPTIMIZERS
 from pipeline.network.perceptron import widths
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.training.history import History
 
-OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
 OUTCOMES = {
     "test/accuracy": "test accuracy",
     "test/loss": "test loss",

@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.analysis import figures, histograms
 from pipeline.analysis.statistics import Bools, compare, failures, for_new_images, learned, of_survivors
 from pipeline.analysis.tables import PER_SEED, per_seed
+from pipeline.analysis.wording import count_of, setting
 from pipeline.data.dataset import CLASSES, Examples, split
 from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
@@ -81,7 +82,8 @@ def compare_variants(params: Params, inputs: Inputs, folder: Path) -> None:
     tested = {variant: _test(params, variant, inputs, layer) for variant in VARIANTS}
     _write_numbers(params, inputs.histories, tested, folder)
     for name, figure in _figures(params, inputs.histories, tested).items():
-        write_atomic(folder / "figures" / f"{name}.png", figures.png(figure))
+        for file, content in figures.files(figure, name).items():
+            write_atomic(folder / "figures" / file, content)
 
 
 @torch.no_grad()
@@ -192,26 +194,69 @@ def _figures(
     params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested]
 ) -> dict[str, "Figure"]:
     final = {v: {name: counts[:, -1] for name, counts in histories[v].histograms.items()} for v in VARIANTS}
-    scales = {name: activations.scale(name, params.model.activation) for counts in final.values() for name in counts}
+    names = {name for counts in final.values() for name in counts}
+    activation = params.model.activation
     where = "validation" if params.data.holdout else "test"
+    note = f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant."
+    survived = {v: tested[v].diverged_at == 0 for v in VARIANTS}
+    accuracy = compare(tested["batchnorm"].accuracy, tested["plain"].accuracy, params.evaluate.confidence)
+    typical = {v: _typical(tested[v].accuracy) for v in VARIANTS}
     correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
+    by_class = {v: correct[v] / np.maximum(tested[v].confusion.sum(axis=2), 1) for v in VARIANTS}
     return {
-        "activations": histograms.by_layer(final, scales),
+        "activations": histograms.by_layer(
+            final,
+            {name: activations.scale(name, activation) for name in names},
+            {
+                name: histograms.saturated_zones(name, activation)
+                for name in names
+                if any(f"{name}.saturated" in histories[v].moments for v in VARIANTS)
+            },
+            f"{note} After the last epoch, over all validation images and units.",
+        ),
         "activations_lab_view": histograms.lab_view(
-            {v: tested[v].lab_view for v in VARIANTS}, _lab_layer(histories), params.evaluate.digit
+            {v: tested[v].lab_view for v in VARIANTS},
+            _lab_layer(histories),
+            params.evaluate.digit,
+            f"{note} One test image, units of all seeds together, shared bins.",
         ),
         "loss_per_iteration": figures.curves(
-            {v: histories[v].train_loss for v in VARIANTS}, 1, "iteration", "training loss (nats)", log=True
+            {v: histories[v].train_loss for v in VARIANTS}, 1, "iteration", "training loss (nats)", note, log=True
         ),
         "accuracy_per_epoch": figures.curves(
-            {v: 100 * histories[v].validation_accuracy for v in VARIANTS}, 0, "epoch", f"{where} accuracy (%)"
+            {v: np.maximum(100 - 100 * histories[v].validation_accuracy, 0.05) for v in VARIANTS},
+            0,
+            "epoch (0: before training)",
+            f"{where} error (%)",
+            note,
+            log=True,
         ),
         "test_accuracy_pairs": figures.paired(
-            {v: 100 * tested[v].accuracy for v in VARIANTS}, params.train.seeds, "test accuracy (%)"
+            {v: tested[v].accuracy for v in VARIANTS},
+            params.train.seeds,
+            accuracy.difference,
+            f"{note} A pair shares initial weights and batches; sorted by plain. Right: Batch Normalization minus "
+            f"plain; line and grey band: mean of {count_of(accuracy.pairs, 'pair')} with Student's "
+            f"{100 * params.evaluate.confidence:g} % interval.",
         ),
         "accuracy_per_digit": figures.per_digit(
-            {v: 100 * correct[v] / np.maximum(tested[v].confusion.sum(axis=2), 1) for v in VARIANTS},
-            "test accuracy (%)",
+            {v: np.where(survived[v][:, None], by_class[v], np.nan) for v in VARIANTS}, note
         ),
-        "confusion": figures.confusions({v: tested[v].confusion.sum(axis=0) for v in VARIANTS}),
+        "confusion": figures.confusions(
+            {v: tested[v].confusion[typical[v]] for v in VARIANTS},
+            {
+                v: f"{figures.VARIANT_NAMES[v]}, seed {params.train.seeds[typical[v]]}, "
+                f"accuracy {tested[v].accuracy[typical[v]]:.4f}"
+                for v in VARIANTS
+            },
+            f"{setting(params)}; of {count_of(len(params.train.seeds), 'seed')} of each variant, the one with the "
+            "median accuracy (of an even number, the lower one in the middle).",
+        ),
     }
+
+
+def _typical(accuracy: Floats) -> int:
+    """Return the place of the median accuracy [seeds], the lower one of an even number; the first if all diverged."""
+    order = np.argsort(accuracy)  # NaN last
+    kept = int(np.isfinite(accuracy).sum())
+    return int(order[max(kept - 1, 0) // 2])
