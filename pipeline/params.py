@@ -81,7 +81,7 @@ class Evaluate(Section):
     """The comparison of the two variants."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)]
-    resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    margin: Annotated[float, Field(gt=0, lt=1)]
     digit: Annotated[int, Field(ge=0, lt=10_000)]
 
 

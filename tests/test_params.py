@@ -52,7 +52,7 @@ def test_the_defaults_are_the_labs() -> None:
         "train.threads": 1,
         "train.matmul_precision": "highest",
         "evaluate.confidence": 0.95,
-        "evaluate.resamples": 10000,
+        "evaluate.margin": 0.002,
         "evaluate.digit": 0,
     }
 
@@ -130,7 +130,7 @@ def test_numbers_are_read_as_yaml_1_2_has_them(tmp_path: Path, written: str, val
         ("[0, 1, 2,", "[0, 1, true,", "train.seeds.2 = True: should be a valid integer"),
         ("confidence: 0.95", "confidence: 1", "evaluate.confidence = 1: should be less than 1"),
         ("confidence: 0.95", "confidence: 0", "evaluate.confidence = 0: should be greater than 0"),
-        ("resamples: 10000", "resamples: 99", "evaluate.resamples = 99: should be greater than or equal to 100"),
+        ("margin: 0.002", "margin: 0", "evaluate.margin = 0: should be greater than 0"),
         ("digit: 0", "digit: -1", "evaluate.digit = -1: should be greater than or equal to 0"),
     ],
 )

@@ -27,7 +27,6 @@ SMALL: dict[str, object] = {
     "train.batch_size": 64,
     "train.device": "cpu",
     "train.threads": 1,
-    "evaluate.resamples": 100,
 }
 USERS = ("MLFLOW_", "DVC_", "GIT_", "RAY_", "XDG_", "MPL", "MATPLOTLIB", "PYTEST_")
 """Prefixes of the environment variables that would bring the user's settings into a command."""

@@ -1,6 +1,7 @@
 """Figures of distributions: every hidden tensor's, and the lab's own histogram."""
 
 import functools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.analysis.figures import (
     VARIANT_NAMES,
     Floats,
     blank,
+    footnote,
     layers,
     legend,
     shared_legend,
@@ -31,34 +33,54 @@ from pipeline.params import Variant
 Counts = NDArray[np.int64]
 
 
+def saturated_zones(tensor: str, activation: str) -> list[tuple[float, float]]:
+    """Return where values of a tensor saturate the activation function: within 1 % of its limits (ReLU: 0)."""
+    reach = {"sigmoid": math.log(99), "tanh": math.log(99) / 2}
+    if activation == "relu":
+        return [] if tensor.endswith(".activation") else [(-math.inf, 0)]
+    if tensor.endswith(".activation"):
+        low = 0.0 if activation == "sigmoid" else -1.0
+        return [(low, low + (1 - low) / 100), (1 - (1 - low) / 100, 1)]
+    return [(-math.inf, -reach[activation]), (reach[activation], math.inf)]
+
+
 def by_layer(
     counts: Mapping[Variant, Mapping[str, Counts]],
     scales: Mapping[str, Scale],
+    zones: Mapping[str, Sequence[tuple[float, float]]],
+    note: str,
 ) -> Figure:
     """Draw the distribution of every hidden tensor, a row per layer and a column per kind of tensor.
 
-    Each seed is a faint line and their mean a strong one. Heights are fractions of all values, per bin.
+    Each seed is a faint line and their mean a strong one. Heights are densities: fractions of all values, divided by
+    the width of the bin.
 
     Args:
         counts: Histograms [seeds, bins] by variant and tensor, such as `layer1.activation`.
         scales: The axis on which each tensor is binned.
+        zones: Where each tensor's values saturate the activation function, which is shaded.
+        note: The line under the figure.
     """
     tensors = sorted({name for by_tensor in counts.values() for name in by_tensor})
     rows = layers(tensors)
     kinds = [kind for kind in TENSORS if any(name.endswith(f".{kind}") for name in tensors)]
-    figure, axes = blank(len(rows), len(kinds), width=3.6 * len(kinds), height=2.5 * len(rows) + 0.6)
+    figure, axes = blank(len(rows), len(kinds), width=3.6 * len(kinds), height=2.5 * len(rows) + 0.9)
     for row, layer in enumerate(rows):
         for column, kind in enumerate(kinds):
             axis, name = axes[row, column], f"{layer}.{kind}"
             for variant, by_tensor in counts.items():
                 if name in by_tensor:
-                    _steps(axis, scales[name], _fractions(by_tensor[name]), variant)
+                    _steps(axis, scales[name], _densities(by_tensor[name], scales[name]), variant)
             _value_axis(axis, scales[name])
+            for low, high in zones.get(name, ()):
+                left, right = axis.get_xlim()
+                axis.axvspan(max(low, left), min(high, right), color="0.93", zorder=0, linewidth=0)
             axis.set_title(f"hidden layer {layer.removeprefix('layer')}: {TENSORS[kind]}", fontsize=10)
             if row == len(rows) - 1:
                 axis.set_xlabel(f"{TENSORS[kind]} (no unit)")
-        axes[row, 0].set_ylabel("fraction of values per bin")
+        axes[row, 0].set_ylabel("density (1 / unit of the value)")
     shared_legend(figure, counts)
+    footnote(figure, f"{note} Faint: single seeds; strong: their mean. Grey: saturated, within 1 % of the limits.")
     return figure
 
 
@@ -71,11 +93,11 @@ def frames(
         Images [192, 256, 3]: as small as MLflow shows them.
     """
     canvas, axis, title, still = _empty_frame(scale)
-    fractions = _fractions(counts)
-    patches = _steps(axis, scale, fractions[:, 0], variant)
+    densities = _densities(counts, scale)
+    patches = _steps(axis, scale, densities[:, 0], variant)
     layer, kind = tensor.split(".")
     for epoch in epochs:
-        for patch, heights in zip(patches, (*fractions[:, epoch], fractions[:, epoch].mean(axis=0)), strict=True):
+        for patch, heights in zip(patches, (*densities[:, epoch], densities[:, epoch].mean(axis=0)), strict=True):
             patch.set_data(heights)
         title.set_text(f"{variant}, layer {layer.removeprefix('layer')}, {TENSORS[kind]}, epoch {epoch}")
         canvas.restore_region(still)  # type: ignore[no-untyped-call]
@@ -106,7 +128,7 @@ def _empty_frame(scale: Scale) -> tuple[FigureCanvasAgg, Axes, Text, Any]:
     return canvas, axis, figure.text(0.5, 0.91, "", fontsize=6.5, ha="center"), still
 
 
-def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure:
+def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int, note: str) -> Figure:
     """Draw the lab's own histogram: the pre-activations [seeds, units] of one layer for one test image."""
     figure, axes = blank(1, 1, width=6.4, height=4.0)
     axis = axes[0, 0]
@@ -124,15 +146,17 @@ def lab_view(values: Mapping[Variant, Floats], layer: int, digit: int) -> Figure
         )
     axis.set(xlabel=f"pre-activation of hidden layer {layer}, test image {digit} (no unit)", ylabel="number of units")
     legend(figure, axis)
+    footnote(figure, note)
     return figure
 
 
-def lab_views(rows: Mapping[str, Sequence[tuple[str, Mapping[Variant, Floats], bool]]]) -> Figure:
+def lab_views(rows: Mapping[str, Sequence[tuple[str, Mapping[Variant, Floats], bool]]], note: str) -> Figure:
     """Draw the lab's histogram in several ways.
 
     Args:
         rows: Panels by the name of their row. A panel has a title, values [seeds, units] by variant, and whether the
             variants share their bins; where they do not, each has its own ten, as in the lab.
+        note: The line under the figure.
     """
     count = max(len(panels) for panels in rows.values())
     figure, axes = blank(len(rows), count, width=4.2 * count, height=3.2 * len(rows) + 0.6)
@@ -145,21 +169,26 @@ def lab_views(rows: Mapping[str, Sequence[tuple[str, Mapping[Variant, Floats], b
                 axis.hist(array, bins=list(bins), color=COLOURS[variant], alpha=0.55, label=VARIANT_NAMES[variant])
             axis.set_title(f"{name}:\n{title}", fontsize=9)
             axis.set(xlabel="second hidden layer (no unit)", ylabel="number of units")
+    lows, highs = zip(*(axis.get_xlim() for axis in axes.flat), strict=True)
+    for axis in axes.flat:
+        axis.set_xlim(min(lows), max(highs))
     shared_legend(figure, values)
+    footnote(figure, note)
     return figure
 
 
-def _fractions(counts: Counts) -> Floats:
-    fractions: Floats = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
-    return fractions
+def _densities(counts: Counts, scale: Scale) -> Floats:
+    """Return counts [..., bins] as fractions of all values of a seed, divided by the width of the bin."""
+    densities: Floats = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1) / np.diff(scale.edges())
+    return densities
 
 
-def _steps(axis: Axes, scale: Scale, fractions: Floats, variant: Variant) -> list[StepPatch]:
+def _steps(axis: Axes, scale: Scale, densities: Floats, variant: Variant) -> list[StepPatch]:
     """Draw histograms [seeds, bins], and their mean last. The limits of the axis, which `Axes.stairs` fits, stay."""
     edges, colour = scale.edges(), COLOURS[variant]
     mean: dict[str, Any] = {**STYLE, "linestyle": DASHES[variant], "label": VARIANT_NAMES[variant]}
-    patches = [StepPatch(one, edges, fill=False, edgecolor=colour, **SEED_STYLE) for one in fractions]
-    patches.append(StepPatch(fractions.mean(axis=0), edges, fill=False, edgecolor=colour, **mean))
+    patches = [StepPatch(one, edges, fill=False, edgecolor=colour, **SEED_STYLE) for one in densities]
+    patches.append(StepPatch(densities.mean(axis=0), edges, fill=False, edgecolor=colour, **mean))
     for patch in patches:
         axis.add_artist(patch)
     return patches
@@ -167,7 +196,7 @@ def _steps(axis: Axes, scale: Scale, fractions: Floats, variant: Variant) -> lis
 
 def _value_axis(axis: Axes, scale: Scale) -> None:
     axis.set_yscale("log")
-    axis.set_ylim(1e-5, 1.5)
+    axis.set_ylim(*((1e-6, 20) if scale.asinh else (1e-3, 200)))
     if scale.asinh:
         axis.set_xscale("asinh")
         axis.set_xlim(-1000, 1000)

@@ -1,11 +1,22 @@
 """Tables in Markdown, and the numbers and intervals in them: the only module that formats either."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from pipeline.analysis.statistics import Interval
+from pipeline.analysis.statistics import Floats, Interval, Proportion, Summary, of_survivors
+from pipeline.params import Variant
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # header and rows
+
+PER_SEED = (  # the columns of per_seed.csv, after those of a sweep's point
+    "variant",
+    "seed",
+    "validation_accuracy",
+    "validation_loss",
+    "test_accuracy",
+    "test_loss",
+    "diverged_at",
+)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -35,3 +46,55 @@ def format_interval(interval: Interval, digits: int = 4, *, sign: str = "", miss
         for number in (interval.value, interval.low, interval.high)
     )
     return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
+
+
+def format_p(p: float, missing: str = "") -> str:
+    """Format a probability with two significant digits; NaN is `missing`."""
+    if math.isnan(p):
+        return missing
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def format_proportion(proportion: Proportion, missing: str = "") -> str:
+    """Format a proportion with its interval, such as `9/10 [0.55, 1.00]`; `missing` stands for one of nothing."""
+    if not proportion.total:
+        return missing
+    return f"{proportion.count:g}/{proportion.total} [{proportion.low:.2f}, {proportion.high:.2f}]"
+
+
+def format_failures(proportion: Proportion, diverged: int) -> str:
+    """Format how many trainings failed, and how many of these diverged: `9/10 [0.55, 1.00], 2 diverged`."""
+    return format_proportion(proportion) + (f", {diverged} diverged" if diverged else "")
+
+
+def format_quartiles(summary: Summary, digits: int = 4, missing: str = "") -> str:
+    """Format a median with its quartiles, such as `0.5000 (0.4000 to 0.6000)`."""
+    if not summary.count:
+        return missing
+    low, median, high = (
+        format_number(value, digits) for value in (summary.lower_quartile, summary.median, summary.upper_quartile)
+    )
+    return f"{median} ({low} to {high})"
+
+
+def format_mean(summary: Summary, digits: int = 4) -> str:
+    """Format a mean with its median, such as `0.5790 (median 0.6200)`; no values are an empty text."""
+    mean, median = (format_number(value, digits) for value in (summary.mean.value, summary.median))
+    return f"{mean} (median {median})" if summary.count else ""
+
+
+def per_seed(
+    variant: Variant, seeds: Sequence[int], finals: Sequence[Floats], diverged_at: Floats
+) -> Iterator[list[str]]:
+    """Return the rows of `per_seed.csv` for one variant, with nine digits; a training that diverged has empty cells.
+
+    Args:
+        variant: The variant.
+        seeds: The seeds.
+        finals: Validation accuracy, validation loss, test accuracy and test loss [seeds] after the last epoch.
+        diverged_at: The first iteration, from 1, whose loss is infinite or not a number [seeds]; 0 if there is none.
+    """
+    columns = [of_survivors(values, diverged_at) for values in finals]
+    for at, seed in enumerate(seeds):
+        cells = [f"{column[at]:.9g}" if math.isfinite(column[at]) else "" for column in columns]
+        yield [variant, str(seed), *cells, f"{diverged_at[at]:.0f}" if diverged_at[at] else ""]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.values import Points
 
 PICTURES = 50  # of one tensor: more would take longer to draw than the epochs take to train
-RESULTS = ("metrics.json", "answer.md", "test_per_seed.csv", "confusion.csv")
+RESULTS = ("metrics.json", "answer.md", "per_seed.csv", "confusion.csv")
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,9 @@ class EvaluateRecord(StageRecord):
         run.log_metrics(
             {
                 f"test_{outcome}_by_seed/{variant}": [
-                    (int(row["seed"]), float(row[f"{variant}_{outcome}"])) for row in rows
+                    (int(row["seed"]), float(row[f"test_{outcome}"]))
+                    for row in rows
+                    if row["variant"] == variant and row[f"test_{outcome}"]
                 ]
                 for variant in VARIANTS
                 for outcome in ("accuracy", "loss")

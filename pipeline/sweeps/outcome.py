@@ -15,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.dataset import Examples, Split
@@ -28,8 +29,11 @@ from pipeline.training.job import Job
 from pipeline.training.loop import OnEpoch, fit
 from pipeline.training.population import Population
 
+Bools = NDArray[np.bool_]
+
 PROBED = "probed."  # prefix of a probe's measurements in the file of an outcome
 SEEDS = "seeds"  # in the file of an outcome
+IMAGES = "images"  # how many bits of each row of `correct` are meant, in the file of an outcome
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Outcome:
         test_accuracy: [seeds], after training.
         diverged_at: The first iteration, from 1, whose loss is infinite or not a number [seeds]; 0 if there is none.
         probed: The measurements of the study's probe by name, [seeds, measurements, ...] each.
+        correct: Whether each test image was classified rightly after training [seeds, images].
     """
 
     train_loss: Floats
@@ -53,6 +58,7 @@ class Outcome:
     test_accuracy: Floats
     diverged_at: Floats
     probed: dict[str, Floats] = field(default_factory=dict)
+    correct: Bools = field(default_factory=lambda: np.zeros((0, 0), bool))
 
     @classmethod
     def join(cls, parts: Sequence["Outcome"]) -> Self:
@@ -122,6 +128,7 @@ class OutcomeJob(Job[Outcome]):
             test_accuracy=tested["accuracy"].numpy(),
             diverged_at=np.where(diverged.any(axis=1), diverged.argmax(axis=1) + 1, 0).astype(float),
             probed={name: tensor.double().numpy() for name, tensor in trained.probed.items()},
+            correct=tested["correct"].numpy(),
         )
 
 
@@ -130,7 +137,8 @@ def _test(part: Population, weights: Mapping[str, Tensor], test: Examples) -> di
     """Score the trained members on the test images."""
     arrays = {name: tensor.numpy() for name, tensor in weights.items()}
     network = restore(part.model, part.variant, arrays).to(test.images.device)
-    scores = score(predict(network, test.images, part.train.validation_batch_size), test.labels)
+    logits = predict(network, test.images, part.train.validation_batch_size)
+    scores = {**score(logits, test.labels), "correct": logits.argmax(2) == test.labels}
     return {name: values.cpu() for name, values in scores.items()}
 
 
@@ -145,6 +153,8 @@ def save_outcome(folder: Path, seeds: Sequence[int], outcome: Outcome) -> None:
     arrays = {name: getattr(outcome, name) for name in OUTCOME_ARRAYS}
     arrays |= {f"{PROBED}{name}": array for name, array in outcome.probed.items()}
     arrays[SEEDS] = np.array(seeds)
+    arrays[IMAGES] = np.array(outcome.correct.shape[1])
+    arrays["correct"] = np.packbits(outcome.correct, axis=1)
     content = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     write_atomic(outcome_file(folder, seeds), content, shared=True)
 
@@ -180,7 +190,8 @@ def _load(path: Path) -> Outcome | None:
     try:
         arrays = safetensors.numpy.load_file(path)
         del arrays[SEEDS]
+        arrays["correct"] = np.unpackbits(arrays["correct"], axis=1, count=arrays.pop(IMAGES).item()).astype(bool)
         probed = {name.removeprefix(PROBED): arrays.pop(name) for name in list(arrays) if name.startswith(PROBED)}
         return Outcome(**arrays, probed=probed)
-    except (OSError, TypeError, safetensors.SafetensorError):
+    except (OSError, TypeError, ValueError, KeyError, safetensors.SafetensorError):
         return None

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.analysis import figures
+from pipeline.analysis.statistics import LEARNED
+from pipeline.analysis.wording import count_of, setting
 from pipeline.errors import UserError
 from pipeline.files import to_csv, write_atomic
 from pipeline.params import VARIANTS, Params
 from pipeline.sweeps import panels
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
-from pipeline.sweeps.report import Report, Result, answer, table
+from pipeline.sweeps.report import Report, Result, answer, best, groups, seeds_table, table
 from pipeline.sweeps.study import Study
 
 if TYPE_CHECKING:
@@ -48,19 +50,40 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
         raise UserError("the sweep has no results")
     own_report = study.own_report(results, params) if study else None
     report = own_report or Report([], {"accuracy": _accuracy_figure(results, params)})
-    words = answer(results, params.evaluate, params.data.holdout)
-    tables = {"table": table(results, params.evaluate), **report.tables}
+    primary, holdout = study.primary if study else None, params.data.holdout
+    words = answer(results, params.evaluate, holdout, primary, judged=own_report is None)
+    tables = {"table": table(results, params.evaluate), "per_seed": seeds_table(results), **report.tables}
     contents: dict[str, str | bytes] = {
         "answer.md": "\n".join([*report.lines, words]),
         **{f"{name}.csv": to_csv(*columns) for name, columns in tables.items()},
-        **{f"{name}.png": figures.png(figure) for name, figure in report.figures.items()},
     }
+    for name, figure in report.figures.items():
+        contents |= figures.files(figure, name)
     for name, content in contents.items():
         write_atomic(folder / name, content)
     return [folder / name for name in contents]
 
 
 def _accuracy_figure(results: Sequence[Result], params: Params) -> "Figure":
-    lines = {variant: [result.mean(variant, params.evaluate) for result in results] for variant in VARIANTS}
-    where = "held-out" if params.data.holdout else "test"
-    return panels.sweep([result.point.values for result in results], lines, f"{where} accuracy (%)")
+    settings, holdout = params.evaluate, params.data.holdout
+    chosen = {
+        variant: [best(group, variant) for group in groups(results).values()] if holdout else [] for variant in VARIANTS
+    }
+    finals = {
+        variant: [
+            panels.Finals(
+                result.summary(variant, settings),
+                failed=result.failures(variant, settings).count > 0,
+                chosen=any(result is one for one in chosen[variant]),
+            )
+            for result in results
+        ]
+        for variant in VARIANTS
+    }
+    points = [result.point.values for result in results]
+    seeds = count_of(len(params.train.seeds), "seed")
+    note = (
+        f"{setting(results[0].point.params, points[0])}. Lines: medians of {seeds}; "
+        f"bands: quartiles. Crosses: some or all trainings failed (accuracy below {LEARNED:g}, or diverged)."
+    )
+    return panels.sweep(points, finals, f"{'held-out' if holdout else 'test'} error (%)", note)

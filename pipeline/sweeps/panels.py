@@ -3,20 +3,23 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
-from pipeline.analysis.figures import COLOURS, DASHES, STYLE, VARIANT_NAMES, Floats, blank
-from pipeline.analysis.statistics import Interval
+from pipeline.analysis.figures import COLOURS, DASHES, FAILED, STYLE, VARIANT_NAMES, Floats, blank, footnote, plain_log
+from pipeline.analysis.statistics import Interval, Summary
+from pipeline.analysis.wording import key_words, value_words
 from pipeline.params import Variant
 
 MARKED = {"marker": "o", "markersize": 3.5}
 MOST = 60  # panels in a figure
 TALLEST = 50.0  # inches, which are 10,000 pixels
-GREEN = "#009E73"  # Okabe and Ito's third colour, beside those of the variants
+FAILED_LABEL = "some or all trainings failed"
+CHOSEN_LABEL = "chosen on the held-out images"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines on a pair of axes. `ticks` name the places 0, 1, … on the x axis; `limits` bound the y axis."""
+    """Lines on a pair of axes. `ticks` name the places 0, 1, … on the x axis; `limits` bound the y axis.
+
+    `level` is a horizontal line for comparison. `symlog` is the reach of the linear part of a y axis that is
+    logarithmic on both sides of 0.
+    """
 
     title: str
     lines: Sequence[Line]
@@ -43,6 +50,23 @@ class Panel:
     log_y: bool = False
     limits: tuple[float, float] | None = None
     ticks: Sequence[str] | None = None
+    level: float | None = None
+    symlog: float | None = None
+
+
+@dataclass(frozen=True)
+class Finals:
+    """One variant's accuracies at a point, as a figure shows them.
+
+    Attributes:
+        accuracy: Median and quartiles, as fractions; NaN if all trainings diverged.
+        failed: Whether some trainings failed.
+        chosen: Whether the point is the best one, among those of its panel.
+    """
+
+    accuracy: Summary
+    failed: bool = False
+    chosen: bool = False
 
 
 def style_of(variant: Variant) -> dict[str, Any]:
@@ -58,37 +82,79 @@ def mean_line(
     return Line(label, x, value, low, high, dict(style))
 
 
-def draw(panels: Sequence[Panel], columns: int = 3, width: float = 4.2, height: float = 3.4) -> Figure:
-    """Draw panels row by row under one legend; `width` and `height` are those of a panel, in inches.
+def draw(
+    panels: Sequence[Panel],
+    note: str,
+    columns: int = 3,
+    width: float = 4.2,
+    height: float = 3.4,
+    share: Literal["row", "column", "all"] | None = None,
+) -> Figure:
+    """Draw panels row by row under one legend and above a line that says what they show.
 
     Of more than `MOST` panels the first are drawn, and the legend's title says so. There are more columns where the
     figure would be higher than `TALLEST`.
+
+    Args:
+        panels: The panels.
+        note: The line under the figure.
+        columns: How many panels a row has.
+        width: A panel's, in inches.
+        height: A panel's, in inches.
+        share: Which panels have the same limits of the y axis.
     """
     shown = panels[:MOST]
     columns = min(max(columns, math.ceil(len(shown) / (TALLEST // height))), len(shown))
     rows = -(-len(shown) // columns)
-    figure, grid = blank(rows, columns, width=max(6.4, width * columns), height=0.6 + height * rows)
+    figure, grid = blank(rows, columns, width=max(6.4, width * columns), height=0.9 + height * rows)
     labels: dict[str, Any] = {}
     for axis in grid.flat[len(shown) :]:
         axis.remove()
     for axis, panel in zip(grid.flat, shown, strict=False):
+        if panel.level is not None:
+            axis.axhline(panel.level, color="0.6", linewidth=0.8)
         for line in panel.lines:
             labels.setdefault(line.label, _line(axis, line))
-        axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
-        axis.set_title(panel.title, fontsize=10)
-        if panel.log_x:
-            axis.set_xscale("log")
-        if panel.log_y:
-            axis.set_yscale("log")
-        if panel.limits:
-            axis.set_ylim(*panel.limits)
-        if panel.ticks:
-            axis.set_xticks(range(len(panel.ticks)), panel.ticks)
+        _axes(axis, panel)
+    if share:
+        groups: dict[int, list[Axes]] = {}
+        for at, axis in enumerate(grid.flat[: len(shown)]):
+            groups.setdefault({"row": at // columns, "column": at % columns, "all": 0}[share], []).append(axis)
+        for axes in groups.values():
+            lows, highs = zip(*(axis.get_ylim() for axis in axes), strict=True)
+            for axis in axes:
+                axis.set_ylim(min(lows), max(highs))
+                if axis.get_yscale() == "log":
+                    plain_log(axis.yaxis)  # ticks for these limits
     title = f"the first {len(shown)} of {len(panels)} panels" if len(shown) < len(panels) else None
+    across = max(1, round(figure.get_figwidth() / 2.2))
     figure.legend(
-        labels.values(), labels.keys(), loc="outside upper center", ncols=len(labels), frameon=False, title=title
+        labels.values(),
+        labels.keys(),
+        loc="outside upper center",
+        ncols=min(len(labels), across),
+        frameon=False,
+        title=title,
+        fontsize=9,
     )
+    footnote(figure, note)
     return figure
+
+
+def _axes(axis: Axes, panel: Panel) -> None:
+    axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
+    axis.set_title(panel.title, fontsize=10)
+    if panel.log_x:
+        axis.set_xscale("log")
+    if panel.log_y:
+        plain_log(axis.yaxis)
+    if panel.symlog:
+        axis.set_yscale("symlog", linthresh=panel.symlog)
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if panel.limits:
+        axis.set_ylim(*panel.limits)
+    if panel.ticks:
+        axis.set_xticks(range(len(panel.ticks)), panel.ticks)
 
 
 def _line(axis: Axes, line: Line) -> Any:
@@ -98,13 +164,19 @@ def _line(axis: Axes, line: Line) -> Any:
     return handle
 
 
-def sweep(points: Sequence[Mapping[str, str]], lines: Mapping[Variant, Sequence[Interval]], ylabel: str) -> Figure:
-    """Draw accuracies in per cent over a grid's first key, in one panel for each choice of the other keys.
+def sweep(
+    points: Sequence[Mapping[str, str]], finals: Mapping[Variant, Sequence[Finals]], ylabel: str, note: str
+) -> Figure:
+    """Draw errors in per cent over a grid's first key, in one panel for each choice of the other keys.
+
+    Lines are medians and bands quartiles. A cross marks points at which some trainings failed, at the median or, if all
+    diverged, at an error of 100 %; a ring marks the chosen point.
 
     Args:
         points: The values of every point of the grid, by key.
-        lines: Each variant's mean accuracy at every point, as a fraction.
-        ylabel: The label of the y axes.
+        finals: Each variant's accuracies at every point.
+        ylabel: The label of the y axes, which are logarithmic.
+        note: The line under the figure.
     """
     key, *others = points[0]
     choices = list(dict.fromkeys(tuple(point[other] for other in others) for point in points))
@@ -112,13 +184,37 @@ def sweep(points: Sequence[Mapping[str, str]], lines: Mapping[Variant, Sequence[
     for choice in choices:
         chosen = [at for at, point in enumerate(points) if tuple(point[other] for other in others) == choice]
         x, log, ticks = axis_of([points[at][key] for at in chosen])
-        drawn = [
-            mean_line(VARIANT_NAMES[variant], x, [means[at] for at in chosen], 100, {**style_of(variant), **MARKED})
-            for variant, means in lines.items()
-        ]
-        title = ", ".join(f"{other} = {value}" for other, value in zip(others, choice, strict=True))
-        panels.append(Panel(title, drawn, key, ylabel, log_x=log, limits=(0, 100), ticks=ticks))
-    return draw(panels)
+        drawn = [line for variant, all_ in finals.items() for line in _finals(variant, x, [all_[at] for at in chosen])]
+        drawn.sort(key=lambda line: line.label not in VARIANT_NAMES.values())  # marks last, also in the legend
+        title = ", ".join(
+            f"{key_words(other)} {value_words(value)}" for other, value in zip(others, choice, strict=True)
+        )
+        named = ticks and [value_words(tick) for tick in ticks]
+        panels.append(Panel(title, drawn, key_words(key), ylabel, log_x=log, log_y=True, ticks=named))
+    return draw(panels, note, share="all")
+
+
+def _finals(variant: Variant, x: Sequence[float], finals: Sequence[Finals]) -> list[Line]:
+    """Return a variant's line, and the marks of its points."""
+    summaries = [final.accuracy for final in finals]
+    middle = [error(summary.median) for summary in summaries]
+    low, high = ([error(getattr(summary, f"{end}_quartile")) for summary in summaries] for end in ("upper", "lower"))
+    colour = COLOURS[variant]
+    lines = [Line(VARIANT_NAMES[variant], x, middle, low, high, {**style_of(variant), **MARKED})]
+    failed = [at for at, final in enumerate(finals) if final.failed]
+    if failed:
+        heights = [100.0 if np.isnan(middle[at]) else middle[at] for at in failed]
+        lines.append(Line(FAILED_LABEL, [x[at] for at in failed], heights, style={"color": colour, **FAILED}))
+    chosen = [at for at, final in enumerate(finals) if final.chosen]
+    if chosen:
+        ring = {"color": colour, "linestyle": "", "marker": "o", "markersize": 10, "markerfacecolor": "none"}
+        lines.append(Line(CHOSEN_LABEL, [x[at] for at in chosen], [middle[at] for at in chosen], style=ring))
+    return lines
+
+
+def error(accuracy: float) -> float:
+    """Return the error in per cent of an accuracy, at least 0.01 for a logarithmic axis."""
+    return float(np.maximum(100 - 100 * accuracy, 0.01))
 
 
 def axis_of(texts: Sequence[str]) -> tuple[list[float], bool, Sequence[str] | None]:

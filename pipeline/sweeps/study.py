@@ -21,6 +21,7 @@ class Study:
         name: The name of its folder.
         grids: Each as a tuple of `KEY=VALUES`; the points of all grids are swept.
         overrides: Values set at every point, as YAML text by key.
+        primary: The outcome that its report judges without correction for all others, by the report's name for it.
         probe: What it measures beyond losses and accuracies, if anything.
         report: The function of its `report.py`, if there is one.
     """
@@ -28,8 +29,9 @@ class Study:
     name: str
     grids: tuple[tuple[str, ...], ...]
     overrides: dict[str, str]
+    primary: str | None = None
     probe: Probe | None = None
-    report: Callable[[Sequence[Result], Params, int], Report] | None = None
+    report: Callable[[Sequence[Result], Params, int, str | None], Report] | None = None
 
     def own_report(self, results: Sequence[Result], params: Params) -> Report | None:
         """Return the study's own lines, figures and tables, or None if it has no `report.py`.
@@ -38,29 +40,37 @@ class Study:
             results: All points of its grids.
             params: The parameters that all points share.
         """
-        return self.report(results, params, self.probe.every if self.probe else 0) if self.report else None
+        every = self.probe.every if self.probe else 0
+        return self.report(results, params, every, self.primary) if self.report else None
 
 
 def load_study(folder: Path) -> Study:
     """Read a study's folder: `params.yaml` and, if there are any, `probe.py` and `report.py`.
 
-    `params.yaml` has a section `grid` and optionally a section `set`; with a probe it also has the key `probe_every`,
-    the number of iterations between measurements.
+    `params.yaml` has a section `grid` and optionally a section `set`, the primary outcome `primary`, and the difference
+    `margin` that does not matter, instead of `evaluate.margin`; with a probe it also has the key `probe_every`, the
+    number of iterations between measurements.
 
     Raises:
         UserError: A file cannot be read, or `params.yaml` has other sections.
     """
     path = folder / "params.yaml"
     content = _mapping(path)
-    if not {"grid"} <= set(content) <= {"grid", "set", "probe_every"}:
-        raise UserError(f"{path}: expected the section grid and, where needed, set and probe_every")
+    if not {"grid"} <= set(content) <= {"grid", "set", "primary", "margin", "probe_every"}:
+        raise UserError(f"{path}: expected the section grid and, where needed, set, primary, margin and probe_every")
+    primary, overrides = content.get("primary"), _section(path, "set", content.get("set"))
+    if not isinstance(primary, str | None):
+        raise UserError(f"{path}: primary = {primary!r}: should be the name of an outcome")
+    if "margin" in content:
+        overrides["evaluate.margin"] = format_value(content["margin"])
     sections = content["grid"] if isinstance(content["grid"], list) else [content["grid"]]
     texts = [_section(path, "grid", section) for section in sections]
     report = folder / REPORT
     return Study(
         folder.resolve().name,
         tuple(tuple(f"{key}={text}" for key, text in section.items()) for section in texts),
-        _section(path, "set", content.get("set")),
+        overrides,
+        primary,
         _probe(folder, content.get("probe_every")),
         load_function(str(report), _text_of(report), "report") if report.exists() else None,
     )

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import compare, verdict
-from pipeline.analysis.tables import format_interval, format_number, markdown_table
+from pipeline.analysis.figures import VARIANT_NAMES, median
+from pipeline.analysis.statistics import compare, of_survivors
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.wording import count_of, point_words, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.panels import Line, Panel, draw, style_of
@@ -16,36 +18,62 @@ from pipeline.training.history import Floats
 LEVELS = (15, 50, 85)
 
 
-def report(results: Sequence[Result], params: Params, every: int) -> Report:
+def report(results: Sequence[Result], params: Params, every: int, primary: str | None) -> Report:
     """Compare how far the medians of the units travel between measurements, in widths of their distribution."""
     settings = params.evaluate
     keys = list(results[0].point.values)
-    header = [*keys, "measure", "plain", "batchnorm", "difference", "verdict"]
-    rows = []
+    questions: dict[str, Question] = {}
+    cells: dict[str, list[str]] = {}
     for result in results:
-        for name, measure in (("shift", shift), ("final test accuracy", lambda outcome: outcome.test_accuracy)):
-            batchnorm, plain = measure(result.outcomes["batchnorm"]), measure(result.outcomes["plain"])
-            comparison = compare(batchnorm, plain, settings.confidence, settings.resamples)
-            cells = [
-                format_number(comparison.control_mean),
-                format_number(comparison.treatment_mean),
+        for measured, measure in (("shift", shift), ("final test accuracy", lambda outcome: outcome.test_accuracy)):
+            batchnorm, plain = (
+                of_survivors(measure(result.outcomes[variant]), result.outcomes[variant].diverged_at)
+                for variant in ("batchnorm", "plain")
+            )
+            comparison = compare(batchnorm, plain, settings.confidence)
+            name = f"{', '.join(result.point.values.values())}: {measured}"
+            margin = settings.margin if "accuracy" in measured else None
+            questions[name] = Question(comparison, "larger", "smaller", margin)
+            cells[name] = [
+                *result.point.values.values(),
+                measured,
+                format_mean(comparison.control),
+                format_mean(comparison.treatment),
                 format_interval(comparison.difference),
-                verdict(comparison.difference, "larger", "smaller"),
             ]
-            rows.append([*result.point.values.values(), name, *cells])
+    judgements = judge(questions, primary, settings.confidence)
+    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
+    header = [*keys, "measure", "plain", "batchnorm", "difference", *JUDGED]
     lines = [
         "# Does Batch Normalization still the inputs of the last sigmoids?",
         "",
         f"Shift: how far a unit's median moves in {every} steps, in widths of the unit's distribution (85th minus 15th "
-        f"percentile), over all units of the last hidden layer and all of training; {len(params.train.seeds)} pairs.",
+        "percentile), over all units of the last hidden layer and all of training. With Batch Normalization it is seen "
+        "through the running statistics, whose own sampling noise moves it too.",
         "",
         *markdown_table(header, rows),
         "",
+        rule(primary, settings.margin),
+        "",
     ]
+    note = f"{setting(params, keys)}; {count_of(len(params.train.seeds), 'seed')} of each variant."
     figures = {
-        "accuracy_over_steps": draw([_accuracy(result, every) for result in results], columns=4, width=4.0, height=2.8),
+        "accuracy_over_steps": draw(
+            [_accuracy(result, every) for result in results],
+            f"{note} Lines: medians; bands: from the least to the greatest seed.",
+            columns=4,
+            width=4.0,
+            height=2.8,
+            share="all",
+        ),
         "percentiles": draw(
-            [panel for result in results for panel in _percentiles(result, every)], columns=4, width=4.0, height=2.4
+            [panel for result in results for panel in _percentiles(result, every)],
+            f"{setting(params, keys)}; seed {params.train.seeds[0]} alone, through running statistics. Lines: medians; "
+            "bands: from the 15th to the 85th percentile, over the test images of the probe.",
+            columns=4,
+            width=4.0,
+            height=2.4,
+            share="row",
         ),
     }
     return Report(lines, figures, {"shift": (header, rows)})
@@ -61,18 +89,19 @@ def shift(outcome: Outcome) -> Floats:
 
 
 def _title(result: Result) -> str:
-    return ", ".join(f"{key.split('.')[1]} {value}" for key, value in result.point.values.items())
+    return point_words(result.point.values)
 
 
 def _accuracy(result: Result, every: int) -> Panel:
-    """Draw a line per seed, without their mean: seeds are few."""
+    """Draw errors after each epoch, on logarithmic axes."""
     lines = []
     for variant in VARIANTS:
-        outcome, style = result.outcomes[variant], {**style_of(variant), "linewidth": 1.0}
-        accuracy = 100 * outcome.validation_accuracy
-        steps = np.linspace(0, every * (outcome.probed["percentiles"].shape[1] - 1), accuracy.shape[1])
-        lines += [Line(VARIANT_NAMES[variant], steps, values, style=style) for values in accuracy]
-    return Panel(_title(result), lines, "step", "test accuracy (%)", limits=(0, 100))
+        outcome = result.outcomes[variant]
+        errors = np.maximum(100 - 100 * outcome.validation_accuracy[:, 1:], 0.01)
+        steps = np.linspace(0, every * (outcome.probed["percentiles"].shape[1] - 1), errors.shape[1] + 1)[1:]
+        bounds = errors.min(axis=0), errors.max(axis=0)
+        lines.append(Line(VARIANT_NAMES[variant], steps, median(errors), *bounds, style=style_of(variant)))
+    return Panel(_title(result), lines, "step", "test error (%)", log_x=True, log_y=True)
 
 
 def _percentiles(result: Result, every: int) -> list[Panel]:

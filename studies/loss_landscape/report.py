@@ -4,32 +4,38 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import Interval, compare, verdict
-from pipeline.analysis.tables import format_interval, format_number, markdown_table
-from pipeline.params import VARIANTS, Params, Variant
+from pipeline.analysis.statistics import Interval, compare, failures, interval, learned, of_survivors
+from pipeline.analysis.tables import format_failures, format_interval, format_mean, format_number, markdown_table
+from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.wording import count_of, setting
+from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.panels import Line, Panel, draw, style_of
+from pipeline.sweeps.panels import Panel, draw, mean_line
 from pipeline.sweeps.report import Report, Result
 from pipeline.training.history import Floats
 
-MEASURES = {
-    "range of the loss": "loss along the gradient (nats)",
-    "change of the gradient": "‖change of the gradient‖",
-    "effective smoothness": "greatest ‖change of gradient‖ / ‖step‖",
-}
-SKIPPED = 1  # measurements: the one at the untrained weights shows the variants' scales, not their training
+MEASURES = ("range of the loss", "change of the gradient", "effective smoothness")
+STYLES = {False: {"color": "#000000", "linestyle": "-"}, True: {"color": "#8C6D31", "linestyle": "--"}}  # noise
+SKIPPED = 1  # measurements: the one at the untrained weights has rows of its own
 
 
-def report(results: Sequence[Result], params: Params, every: int) -> Report:
-    """Compare geometric means over training, seed by seed, and accuracies with and without noise."""
-    header, rows = _smoothness(results, params)
-    noise_header, noise_rows = _noise(results, params)
+def report(results: Sequence[Result], params: Params, every: int, primary: str | None) -> Report:
+    """Compare geometric means over training, seed by seed, and accuracies with and without noise: one family."""
+    settings = params.evaluate
+    smooth, smooth_cells = _smoothness(results, settings)
+    noise, noise_cells = _noise(results, settings)
+    judgements = judge(smooth | noise, primary, settings.confidence)
+    header = ["learning rate", "noise", "weights", "measure", "plain", "batchnorm", "batchnorm / plain", *JUDGED]
+    noise_header = ["learning rate", "compared", "first", "failed", "second", "failed", "first minus second"]
+    noise_header += ["where both learn", *JUDGED]
+    rows = [[*smooth_cells[name], *judged(question, judgements[name])] for name, question in smooth.items()]
+    noise_rows = [[*noise_cells[name], *judged(question, judgements[name])] for name, question in noise.items()]
     lines = [
         "# Is the loss smoother with Batch Normalization?",
         "",
         "Along the gradient of a fixed batch, over step lengths from 1/2 to 4 learning rates; geometric means over "
-        f"training, {len(params.train.seeds)} pairs. The ratio is below 1 where Batch Normalization is smoother.",
+        "training without its first measurement, and that one, at the untrained weights, alone. The ratio is below 1 "
+        "where Batch Normalization is smoother. The variants are compared at equal iterations, not at equal losses.",
         "",
         *markdown_table(header, rows),
         "",
@@ -37,104 +43,133 @@ def report(results: Sequence[Result], params: Params, every: int) -> Report:
         "",
         *markdown_table(noise_header, noise_rows),
         "",
+        rule(primary, settings.margin),
+        "",
     ]
-    panels = [panel for result in results for panel in _panels(result, every)]
+    note = (
+        f"{setting(params, results[0].point.values)}. Lines: geometric means of the ratio Batch Normalization / plain, "
+        f"pair by pair over {count_of(len(params.train.seeds), 'seed')}; bands: Student's "
+        f"{100 * settings.confidence:g} % intervals of its logarithm. Below 1, Batch Normalization is smoother."
+    )
+    rates = dict.fromkeys(_place(result)[0] for result in results)
+    panels = [
+        _panel([result for result in results if _place(result)[0] == rate], rate, measure, settings, every)
+        for rate in rates
+        for measure in MEASURES
+    ]
     return Report(
-        lines, {"landscape": draw(panels)}, {"landscape": (header, rows), "noise": (noise_header, noise_rows)}
+        lines,
+        {"landscape": draw(panels, note, share="column")},
+        {"landscape": (header, rows), "noise": (noise_header, noise_rows)},
     )
 
 
-def _smoothness(results: Sequence[Result], params: Params) -> tuple[list[str], list[list[str]]]:
+def _smoothness(results: Sequence[Result], settings: Evaluate) -> tuple[dict[str, Question], dict[str, list[str]]]:
     """Compare the variants by the ratio of their geometric means: the exponential of a difference of logarithms."""
-    settings = params.evaluate
-    header = ["learning rate", "noise", "measure", "plain", "batchnorm", "batchnorm / plain", "verdict"]
-    rows = []
+    questions: dict[str, Question] = {}
+    cells: dict[str, list[str]] = {}
     for result in results:
-        for name in MEASURES:
-            batchnorm, plain = (_log_mean(result.outcomes[variant], name) for variant in ("batchnorm", "plain"))
-            comparison = compare(batchnorm, plain, settings.confidence, settings.resamples)
-            cells = [
-                format_number(np.exp(comparison.control_mean)),
-                format_number(np.exp(comparison.treatment_mean)),
-                format_interval(_exponential(comparison.difference), digits=3),
-                verdict(comparison.difference, "larger", "smaller"),
-            ]
-            rows.append([*_place(result), name, *cells])
-    return header, rows
+        parts = [("trained", slice(SKIPPED, None)), ("untrained", slice(SKIPPED))]
+        if _place(result)[1] == "true":
+            parts.pop()  # noise is one of training: the same networks, measured without it, are not another outcome
+        for weights, measurements in parts:
+            for measure in MEASURES:
+                batchnorm, plain = (
+                    of_survivors(
+                        _log_mean(result.outcomes[variant], measure, measurements), result.outcomes[variant].diverged_at
+                    )
+                    for variant in ("batchnorm", "plain")
+                )
+                comparison = compare(batchnorm, plain, settings.confidence)
+                name = f"{_name(result)}, {weights}: {measure}"
+                questions[name] = Question(comparison, "larger", "smaller")
+                cells[name] = [
+                    *_place(result),
+                    weights,
+                    measure,
+                    format_number(np.exp(comparison.control.mean.value)),
+                    format_number(np.exp(comparison.treatment.mean.value)),
+                    format_interval(_exponential(comparison.difference), digits=3),
+                ]
+    return questions, cells
 
 
 def _exponential(interval: Interval) -> Interval:
     return Interval(np.exp(interval.value), np.exp(interval.low), np.exp(interval.high))
 
 
-def _noise(results: Sequence[Result], params: Params) -> tuple[list[str], list[list[str]]]:
+def _noise(results: Sequence[Result], settings: Evaluate) -> tuple[dict[str, Question], dict[str, list[str]]]:
     """Compare test accuracies with and without noise, at each learning rate."""
-    settings = params.evaluate
-    header = ["learning rate", "compared", "first", "second", "first minus second", "verdict"]
-    outcomes = {_place(result): result.outcomes for result in results}
-    rows = []
-    for rate in dict.fromkeys(rate for rate, _ in outcomes):
-        quiet, noisy = outcomes[rate, "false"], outcomes[rate, "true"]
-        for name, treatment, control in (
-            ("batchnorm with noise, plain without", noisy["batchnorm"], quiet["plain"]),
-            ("batchnorm with noise, batchnorm without", noisy["batchnorm"], quiet["batchnorm"]),
-            ("plain with noise, plain without", noisy["plain"], quiet["plain"]),
-        ):
-            comparison = compare(
-                treatment.test_accuracy, control.test_accuracy, settings.confidence, settings.resamples
-            )
-            cells = [
-                format_number(comparison.treatment_mean),
-                format_number(comparison.control_mean),
-                format_interval(comparison.difference),
-                verdict(comparison.difference, "higher", "lower"),
+    places = {_place(result): result for result in results}
+    questions: dict[str, Question] = {}
+    cells: dict[str, list[str]] = {}
+    for rate in dict.fromkeys(rate for rate, _ in places):
+        quiet, noisy = places[rate, "false"], places[rate, "true"]
+        compared: list[tuple[str, tuple[Result, Variant], tuple[Result, Variant]]] = [
+            ("batchnorm with noise, plain without", (noisy, "batchnorm"), (quiet, "plain")),
+            ("batchnorm with noise, batchnorm without", (noisy, "batchnorm"), (quiet, "batchnorm")),
+            ("plain with noise, plain without", (noisy, "plain"), (quiet, "plain")),
+        ]
+        for words, *sides in compared:
+            first, second = (result.tested(variant) for result, variant in sides)
+            comparison = compare(first, second, settings.confidence, learned(first) & learned(second))
+            name = f"learning rate {rate}: {words}"
+            questions[name] = Question(comparison, margin=settings.margin)
+            failed = [
+                format_failures(failures(result.tested(variant), settings.confidence), result.diverged(variant))
+                for result, variant in sides
             ]
-            rows.append([rate, name, *cells])
-    return header, rows
+            among, count = comparison.learned or (comparison.difference, 0)
+            cells[name] = [
+                rate,
+                words,
+                format_mean(comparison.treatment),
+                failed[0],
+                format_mean(comparison.control),
+                failed[1],
+                format_interval(comparison.difference),
+                f"{format_interval(among)}, {count} pair{'s' * (count != 1)}" if count else "no pair",
+            ]
+    return questions, cells
+
+
+def _name(result: Result) -> str:
+    rate, noise = _place(result)
+    return f"learning rate {rate}{', noise' if noise == 'true' else ''}"
 
 
 def _place(result: Result) -> tuple[str, str]:
     return result.point.values["train.lr"], result.point.values["model.noise"].lower()
 
 
-def _log_mean(outcome: Outcome, name: str) -> Floats:
-    """Return the logarithm [seeds] of a measure's geometric mean over training."""
+def _log_mean(outcome: Outcome, name: str, measurements: slice) -> Floats:
+    """Return the logarithm [seeds] of a measure's geometric mean over some measurements."""
+    logarithm: Floats = _log(outcome, name)[:, measurements].mean(axis=1)
+    return logarithm
+
+
+def _log(outcome: Outcome, name: str) -> Floats:
+    """Return the logarithm of a measure [seeds, measurements]."""
     probed = outcome.probed
     values = {
         "range of the loss": probed["loss_high"] - probed["loss_low"],
         "change of the gradient": probed["gradient_high"],
         "effective smoothness": probed["smoothness"],
     }[name]
-    logarithm: Floats = np.log(np.maximum(values[:, SKIPPED:], 1e-12)).mean(axis=1)
+    logarithm: Floats = np.log(np.maximum(values, 1e-12))
     return logarithm
 
 
-def _panels(result: Result, every: int) -> list[Panel]:
-    rate, noise = _place(result)
-    title = f"learning rate {rate}{', noise' if noise == 'true' else ''}"
-    spans = (("loss_low", "loss_high"), ("gradient_low", "gradient_high"), ("smoothness", "smoothness"))
-    return [
-        Panel(
-            f"{title}: {name}",
-            [_band(variant, result.outcomes[variant], span, every) for variant in VARIANTS],
-            "iteration",
-            label,
-            log_y=True,
-        )
-        for (name, label), span in zip(MEASURES.items(), spans, strict=True)
-    ]
-
-
-def _band(variant: Variant, outcome: Outcome, span: tuple[str, str], every: int) -> Line:
-    """Return a band from the least to the greatest step's mean over seeds; of a single value, the range over seeds."""
-    low, high = (outcome.probed[name] for name in span)
-    x = every * np.arange(low.shape[1], dtype=float)
-    if span[0] == span[1]:
-        return Line(VARIANT_NAMES[variant], x, _mean(low), low.min(axis=0), low.max(axis=0), style_of(variant))
-    middle = np.sqrt(_mean(low) * _mean(high))
-    return Line(VARIANT_NAMES[variant], x, middle, _mean(low), _mean(high), {**style_of(variant), "linewidth": 0.8})
-
-
-def _mean(values: Floats) -> Floats:
-    mean: Floats = np.maximum(values, 1e-12).mean(axis=0)
-    return mean
+def _panel(results: Sequence[Result], rate: str, name: str, settings: Evaluate, every: int) -> Panel:
+    """Draw the ratio of the variants over training, with and without noise."""
+    lines = []
+    for result in results:
+        noise = _place(result)[1] == "true"
+        batchnorm, plain = (result.outcomes[variant] for variant in ("batchnorm", "plain"))
+        kept = (batchnorm.diverged_at == 0) & (plain.diverged_at == 0)
+        logarithms = (_log(batchnorm, name) - _log(plain, name))[kept]
+        means = [_exponential(interval(column, settings.confidence)) for column in logarithms.T]
+        x = [float(every * at) for at in range(len(means))]
+        lines.append(mean_line("with noise" if noise else "without noise", x, means, 1, STYLES[noise]))
+    title = f"learning rate {rate}: {name}"
+    return Panel(title, lines, "iteration", "Batch Normalization / plain", log_y=True, level=1)

@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 
-from pipeline.analysis.statistics import compare, verdict
-from pipeline.analysis.tables import format_interval, markdown_table
+from pipeline.analysis.statistics import compare, failures, summarise
+from pipeline.analysis.tables import format_failures, format_interval, markdown_table
+from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Params, Variant
-from pipeline.sweeps.panels import GREEN, Line, Panel, axis_of, draw, style_of
+from pipeline.sweeps.panels import Line, Panel, axis_of, draw, error, style_of
 from pipeline.sweeps.report import Report, Result, best
 
 POSITIONS = {"after_activation": "after the activation", "before_activation": "before the activation"}
 
 
-def report(results: Sequence[Result], params: Params, _every: int) -> Report:
+def report(results: Sequence[Result], params: Params, _every: int, primary: str | None) -> Report:
     """Compare the positions seed by seed, on the test images, at learning rates chosen on the held-out ones."""
     settings = params.evaluate
     functions = list(dict.fromkeys(result.point.params.model.activation for result in results))
-    rows, panels = [], []
+    panels: list[Panel] = []
+    questions: dict[str, Question] = {}
+    cells: dict[str, list[str]] = {}
     for function in functions:
         by_position = {
             position: [
@@ -28,36 +32,58 @@ def report(results: Sequence[Result], params: Params, _every: int) -> Report:
         }
         panels.append(_panel(function, by_position, params))
         chosen = {position: best(candidates, "batchnorm") for position, candidates in by_position.items()}
-        cells = []
+        after, before = (result.tested("batchnorm") for result in chosen.values())
+        comparison = compare(before, after, settings.confidence)
+        questions[function] = Question(comparison, "before is better", "after is better", settings.margin)
+        cells[function] = [function]
         for result in chosen.values():
-            cells += [result.point.values["train.lr"], format_interval(result.tested("batchnorm", settings))]
-        accuracies = {position: result.outcomes["batchnorm"].test_accuracy for position, result in chosen.items()}
-        comparison = compare(
-            accuracies["before_activation"], accuracies["after_activation"], settings.confidence, settings.resamples
-        )
-        cells += [format_interval(comparison.difference), str(comparison.pairs)]
-        rows.append([function, *cells, verdict(comparison.difference, "before is better", "after is better")])
+            accuracy = result.tested("batchnorm")
+            cells[function] += [
+                result.point.values["train.lr"],
+                format_interval(summarise(accuracy, settings.confidence).mean),
+                format_failures(failures(accuracy, settings.confidence), result.diverged("batchnorm")),
+            ]
+        cells[function].append(format_interval(comparison.difference))
+    judgements = judge(questions, primary, settings.confidence)
+    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
     header = ["activation"]
     for name in POSITIONS.values():
-        header += [f"{name}: best lr", f"{name}: test accuracy"]
-    header += ["before minus after", "pairs", "verdict"]
-    lines = ["# Before or after the activation?", "", *markdown_table(header, rows), ""]
-    return Report(lines, {"positions": draw(panels)}, {"positions": (header, rows)})
+        header += [f"{name}: best lr", f"{name}: test accuracy", f"{name}: failed"]
+    header += ["before minus after", *JUDGED]
+    lines = [
+        "# Before or after the activation?",
+        "",
+        *markdown_table(header, rows),
+        "",
+        rule(primary, settings.margin),
+        "",
+    ]
+    note = (
+        f"{setting(params, results[0].point.values)}. Lines: medians of {count_of(len(params.train.seeds), 'seed')}; "
+        "bands: quartiles. Rings: chosen on the held-out images."
+    )
+    return Report(lines, {"positions": draw(panels, note, share="all")}, {"positions": (header, rows)})
 
 
 def _panel(function: str, by_position: dict[str, list[Result]], params: Params) -> Panel:
-    """Draw errors on a logarithmic axis, which separates accuracies near 97 %."""
+    """Draw medians of the errors on a logarithmic axis, which separates accuracies near 97 %."""
     settings = params.evaluate
     after, before = (by_position[position] for position in POSITIONS)
     x, log, _ = axis_of([result.point.values["train.lr"] for result in after])
     drawn: list[tuple[str, Variant, list[Result], dict[str, str]]] = [
         ("plain", "plain", after, {"marker": "s"}),
         ("Batch Normalization after the activation", "batchnorm", after, {"marker": "o"}),
-        ("Batch Normalization before the activation", "batchnorm", before, {"marker": "^", "color": GREEN}),
+        ("Batch Normalization before the activation", "batchnorm", before, {"marker": "^", "linestyle": ":"}),
     ]
     lines = []
     for label, variant, at_position, style in drawn:
-        means = [result.mean(variant, settings) for result in at_position]
-        value, low, high = ([100 - 100 * getattr(mean, end) for mean in means] for end in ("value", "high", "low"))
-        lines.append(Line(label, x, value, low, high, {**style_of(variant), "markersize": 4, **style}))
+        summaries = [result.summary(variant, settings) for result in at_position]
+        middle = [error(summary.median) for summary in summaries]
+        low = [error(summary.upper_quartile) for summary in summaries]
+        high = [error(summary.lower_quartile) for summary in summaries]
+        own = {**style_of(variant), "markersize": 4, **style}
+        lines.append(Line(label, x, middle, low, high, own))
+        at = next(at for at, result in enumerate(at_position) if result is best(at_position, variant))
+        ring = {**own, "linestyle": "", "marker": "o", "markersize": 10, "markerfacecolor": "none"}
+        lines.append(Line("chosen", [x[at]], [middle[at]], style=ring))
     return Panel(function, lines, "learning rate", "held-out error (%)", log_x=log, log_y=True)

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import Interval, compare, interval, verdict
-from pipeline.analysis.tables import format_interval, format_number, markdown_table
+from pipeline.analysis.statistics import Interval, compare, interval, of_survivors, summarise
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params
-from pipeline.sweeps.panels import GREEN, Panel, draw, mean_line
+from pipeline.sweeps.panels import Panel, draw, mean_line
 from pipeline.sweeps.report import Report, Result
 
-KINDS = {
-    "running": {"color": "#0072B2", "linestyle": "-"},
-    "batch": {"color": "#D55E00", "linestyle": "--"},
-    "recomputed": {"color": GREEN, "linestyle": "-."},
+KINDS = ("running", "batch", "recomputed")
+STYLES = {  # of differences from recomputed statistics; no colour of a variant
+    "running": {"color": "#000000", "linestyle": "-"},
+    "batch": {"color": "#8C6D31", "linestyle": "--"},
 }
 LAGS = {
     "lag_mean": "distance of the means (deviations)",
@@ -22,28 +24,33 @@ LAGS = {
 }
 
 
-def report(results: Sequence[Result], params: Params, every: int) -> Report:
+def report(results: Sequence[Result], params: Params, every: int, primary: str | None) -> Report:
     """Compare the same networks evaluated by different statistics, at the end of every epoch and seed by seed."""
     settings = params.evaluate
-    header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", "verdict"]
-    rows = []
+    header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", *JUDGED]
+    questions: dict[str, Question] = {}
+    cells: dict[str, list[str]] = {}
     for result in results:
-        probed = result.outcomes["batchnorm"].probed
-        count = probed["running"].shape[1]
+        rate, outcome = result.point.values["train.lr"], result.outcomes["batchnorm"]
+        count = outcome.probed["running"].shape[1]
         epochs = params.train.epochs
         for epoch in range(1, epochs + 1):
             at = round(epoch * (count - 1) / epochs)
-            accuracies = {kind: probed[kind][:, at] for kind in KINDS}
-            comparison = compare(
-                accuracies["running"], accuracies["recomputed"], settings.confidence, settings.resamples
-            )
-            cells = [
-                *(format_number(accuracies[kind].mean()) for kind in KINDS),
+            seen = {kind: of_survivors(outcome.probed[kind][:, at], outcome.diverged_at) for kind in KINDS}
+            comparison = compare(seen["running"], seen["recomputed"], settings.confidence)
+            name = f"learning rate {rate}, epoch {epoch}"
+            words = ("running ones are better", "recomputed ones are better")
+            questions[name] = Question(comparison, *words, settings.margin)
+            lag = summarise(outcome.probed["lag_mean"][:, at], settings.confidence)
+            cells[name] = [
+                rate,
+                str(epoch),
+                *(format_mean(summarise(seen[kind], settings.confidence)) for kind in KINDS),
                 format_interval(comparison.difference),
-                format_number(probed["lag_mean"][:, at].mean()),
-                verdict(comparison.difference, "running ones are better", "recomputed ones are better"),
+                format_mean(lag),
             ]
-            rows.append([result.point.values["train.lr"], str(epoch), *cells])
+    judgements = judge(questions, primary, settings.confidence)
+    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
     panels = [_accuracies(result, settings, every) for result in results]
     lines = [
         "# By which statistics is a network evaluated?",
@@ -52,19 +59,29 @@ def report(results: Sequence[Result], params: Params, every: int) -> Report:
         "",
         *markdown_table(header, rows),
         "",
+        rule(primary, settings.margin),
+        "",
     ]
-    figures = {"statistics": draw(panels, columns=2), "lags": draw(_lags(results, settings, every), columns=2)}
+    note = (
+        f"{setting(params, results[0].point.values)}, Batch Normalization, means of "
+        f"{count_of(len(params.train.seeds), 'seed')}; bands: Student's {100 * settings.confidence:g} % intervals."
+    )
+    figures = {
+        "statistics": draw(panels, f"{note} Differences are pair by pair.", columns=2, share="all"),
+        "lags": draw(_lags(results, settings, every), note, columns=2),
+    }
     return Report(lines, figures, {"statistics": (header, rows)})
 
 
 def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
-    probed = result.outcomes["batchnorm"].probed
-    lines = []
-    for kind, style in KINDS.items():
-        means = [interval(column, settings.confidence, settings.resamples) for column in probed[kind].T]
-        lines.append(mean_line(f"{kind} statistics", _steps(means, every), means, 100, style))
+    outcome, lines = result.outcomes["batchnorm"], []
+    for kind, style in STYLES.items():
+        differences = outcome.probed[kind] - outcome.probed["recomputed"]
+        kept = differences[outcome.diverged_at == 0]
+        means = [interval(column, settings.confidence) for column in kept.T]
+        lines.append(mean_line(f"{kind} minus recomputed statistics", _steps(means, every), means, 100, style))
     title = f"learning rate {result.point.values['train.lr']}"
-    return Panel(title, lines, "iteration", "held-out accuracy (%)", limits=(0, 100))
+    return Panel(title, lines, "iteration", "difference (percentage points)", level=0, symlog=0.1)
 
 
 def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Panel]:
@@ -74,7 +91,7 @@ def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Pan
         lines = []
         for result, shade in zip(results, shades, strict=True):
             values = result.outcomes["batchnorm"].probed[name]
-            means = [interval(column, settings.confidence, settings.resamples) for column in values.T]
+            means = [interval(column, settings.confidence) for column in values.T]
             style = {"color": str(0.9 - shade), "linestyle": "-", "linewidth": 1 + 1.5 * shade}
             line_label = f"learning rate {result.point.values['train.lr']}"
             lines.append(mean_line(line_label, _steps(means, every), means, 1, style))

@@ -6,19 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import to_hex
-from matplotlib.patches import StepPatch
+from matplotlib.patches import Rectangle, StepPatch
 from numpy.typing import NDArray
 
 from pipeline.analysis import histograms
 from pipeline.analysis.figures import TENSORS
-from pipeline.network.activations import BINS, Scale, scale
+from pipeline.network.activations import BINS, SATURATED_INPUT, SATURATED_OUTPUT, Scale, scale
 from pipeline.params import VARIANTS, Variant
 from tests.analysis.drawing import BATCHNORM, PLAIN, Floats, legend, only, values
 
+NOTE = "MNIST, three seeds."
 BENT, FLAT = Scale(-10, 10, asinh=True), Scale(0, 1, asinh=False)
 
 
@@ -52,9 +54,9 @@ def steps(patch: StepPatch) -> tuple[Floats, Floats]:
     return heights, edges
 
 
-def test_histograms_are_fractions_of_the_counts_on_their_edges() -> None:
+def test_histograms_are_densities_on_their_edges() -> None:
     given = counts()
-    figure = histograms.by_layer(given, scales())
+    figure = histograms.by_layer(given, scales(), {}, NOTE)
     assert len(figure.axes) == 6
     places = [(layer, kind) for layer in (1, 2) for kind in TENSORS]
     for axis, (layer, kind) in zip(figure.axes, places, strict=True):
@@ -67,27 +69,28 @@ def test_histograms_are_fractions_of_the_counts_on_their_edges() -> None:
                 assert (variant, kind) == ("plain", "normalised")
                 assert patches == []
                 continue
-            fractions = by_tensor[name] / by_tensor[name].sum(axis=1, keepdims=True)
-            for patch, expected in zip(patches, [*fractions, fractions.mean(axis=0)], strict=True):
+            widths = np.diff(scales()[name].edges())
+            densities = by_tensor[name] / by_tensor[name].sum(axis=1, keepdims=True) / widths
+            for patch, expected in zip(patches, [*densities, densities.mean(axis=0)], strict=True):
                 heights, edges = steps(patch)
                 np.testing.assert_allclose(heights, expected, rtol=1e-12)
                 np.testing.assert_array_equal(edges, scales()[name].edges())
-                assert sum(heights) == pytest.approx(1)
+                assert sum(heights * widths) == pytest.approx(1)
     assert sorted(legend(figure)) == ["Batch Normalization", "plain"]
 
 
 def test_histograms_have_labels_with_units_and_the_axis_of_their_scale() -> None:
-    figure = histograms.by_layer(counts(), scales())
+    figure = histograms.by_layer(counts(), scales(), {}, NOTE)
     below, left = figure.axes[3:], figure.axes[::3]
     assert [axis.get_xlabel() for axis in below] == [f"{name} (no unit)" for name in TENSORS.values()]
-    assert {axis.get_ylabel() for axis in left} == {"fraction of values per bin"}
+    assert {axis.get_ylabel() for axis in left} == {"density (1 / unit of the value)"}
     assert [axis.get_xscale() for axis in figure.axes[:3]] == ["asinh", "linear", "asinh"]
     assert figure.axes[1].get_xlim() == (0, 1)
     assert {axis.get_yscale() for axis in figure.axes} == {"log"}
 
 
 def test_layers_are_in_the_order_of_their_numbers() -> None:
-    figure = histograms.by_layer(counts(seeds=1, layers=11), scales(layers=11))
+    figure = histograms.by_layer(counts(seeds=1, layers=11), scales(layers=11), {}, NOTE)
     titles = [axis.get_title() for axis in figure.axes[::3]]
     assert titles == [f"hidden layer {layer}: pre-activation" for layer in range(1, 12)]
 
@@ -95,13 +98,50 @@ def test_layers_are_in_the_order_of_their_numbers() -> None:
 def test_a_seed_without_values_is_flat() -> None:
     given = counts(seeds=2, layers=1)
     given["plain"]["layer1.activation"][0] = 0
-    flat, *_ = stairs(histograms.by_layer(given, scales()).axes[1], PLAIN)
+    flat, *_ = stairs(histograms.by_layer(given, scales(), {}, NOTE).axes[1], PLAIN)
     assert set(steps(flat)[0]) == {0}
+
+
+def test_a_normal_distribution_has_one_hump() -> None:
+    axis = scale("layer1.pre_activation", "sigmoid")
+    sample = np.random.default_rng(0).normal(0, 14.8, 1_000_000)
+    counted, _ = np.histogram(sample, axis.edges())
+    one: dict[Variant, dict[str, NDArray[np.int64]]] = {"plain": {"layer1.pre_activation": counted[None]}}
+    figure = histograms.by_layer(one, {"layer1.pre_activation": axis}, {}, NOTE)
+    heights, edges = steps(stairs(figure.axes[0], PLAIN)[-1])
+    middle = heights[len(heights) // 2 - 1 : len(heights) // 2 + 1].mean()
+    smooth = np.convolve(heights, np.ones(9) / 9, "same")
+    assert smooth.max() == pytest.approx(middle, rel=0.15)
+    assert middle == pytest.approx(1 / (14.8 * np.sqrt(2 * np.pi)), rel=0.2)
+    assert edges[0] < -1000
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("tensor", ["layer1.pre_activation", "layer1.activation"])
+def test_shaded_values_are_those_that_count_as_saturated(activation: str, tensor: str) -> None:
+    if (activation, tensor) == ("relu", "layer1.activation"):
+        assert histograms.saturated_zones(tensor, activation) == []  # a single value, 0
+        return
+    rules = SATURATED_OUTPUT if tensor.endswith(".activation") else SATURATED_INPUT
+    ends = {"sigmoid": (0, 1), "tanh": (-1, 1)}
+    low, high = ends[activation] if tensor.endswith(".activation") else (-10, 10)
+    values = np.linspace(low, high, 1000)  # none on a limit
+    expected = rules[activation](torch.from_numpy(values)).numpy()
+    zones = histograms.saturated_zones(tensor, activation)
+    np.testing.assert_array_equal(expected, [any(a <= value <= b for a, b in zones) for value in values])
+
+
+def test_saturated_zones_are_shaded_within_the_axis() -> None:
+    zones = {"layer1.pre_activation": [(-np.inf, -4.6), (4.6, np.inf)]}
+    axis = histograms.by_layer(counts(layers=1), scales(layers=1), zones, NOTE).axes[0]
+    shaded = [patch for patch in axis.patches if not isinstance(patch, StepPatch)]
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in shaded if isinstance(patch, Rectangle)]
+    np.testing.assert_allclose(spans, [(-1000, -4.6), (4.6, 1000)])
 
 
 def test_the_labs_view_counts_the_units() -> None:
     given = values(2, 30, low=-5)
-    figure = histograms.lab_view(given, layer=1, digit=7)
+    figure = histograms.lab_view(given, layer=1, digit=7, note=NOTE)
     axis = only(figure)
     everything = np.concatenate([given["plain"].ravel(), given["batchnorm"].ravel()])
     edges = np.linspace(everything.min(), everything.max(), 41)
@@ -120,7 +160,7 @@ def test_the_labs_view_leaves_out_values_that_are_not_finite() -> None:
         "plain": np.array([[np.nan, 1.0, np.inf], [2.0, -np.inf, 1.5]]),
         "batchnorm": np.array([[1.0, 3.0, 2.0], [np.nan, np.nan, np.nan]]),
     }
-    figure = histograms.lab_view(given, layer=2, digit=0)
+    figure = histograms.lab_view(given, layer=2, digit=0, note=NOTE)
     axis = only(figure)
     edges = np.linspace(1, 3, 41)
     for container, finite in zip(axis.containers, ([1.0, 2.0, 1.5], [1.0, 3.0, 2.0]), strict=True):
@@ -131,7 +171,7 @@ def test_the_labs_view_leaves_out_values_that_are_not_finite() -> None:
 
 def test_the_labs_view_can_be_drawn_when_every_training_diverged() -> None:
     nothing = np.full((2, 3), np.nan)
-    axis = only(histograms.lab_view({"plain": nothing, "batchnorm": nothing}, layer=2, digit=0))
+    axis = only(histograms.lab_view({"plain": nothing, "batchnorm": nothing}, layer=2, digit=0, note=NOTE))
     assert [bar.get_height() for container in axis.containers for bar in container] == [0] * 80
 
 

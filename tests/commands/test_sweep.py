@@ -207,7 +207,14 @@ def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, train
     assert trained == POINTS * list(VARIANTS)
     left = project / "sweeps" / "small"
     assert len(outcomes(project)) == 8
-    assert {path.name for path in left.iterdir()} == {"sweep.json", "table.csv", "answer.md", "accuracy.png"}
+    assert {path.name for path in left.iterdir()} == {
+        "sweep.json",
+        "table.csv",
+        "per_seed.csv",
+        "answer.md",
+        "accuracy.png",
+        "accuracy.svg",
+    }
     answer = (left / "answer.md").read_text(encoding="utf-8")
     assert printed.endswith(f"{answer}\n")
     assert "Accuracy on 6 held-out training images" in answer
@@ -267,7 +274,9 @@ def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
     assert "mlflow.parentRunId" not in run.data.tags
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     files = {file.path for file in client.list_artifacts(run.info.run_id, "results")}
-    assert files == {"results/table.csv", "results/answer.md", "results/accuracy.png"}
+    assert files == {
+        f"results/{name}" for name in ("table.csv", "per_seed.csv", "answer.md", "accuracy.png", "accuracy.svg")
+    }
 
 
 def test_the_same_command_again_trains_nothing_and_logs_no_point_twice(project: Path, trained: list[str]) -> None:
@@ -418,7 +427,13 @@ def test_a_study_keeps_its_results_in_its_own_folder(project: Path) -> None:
     study.mkdir(parents=True)
     (study / "params.yaml").write_text("grid: {lr: [0.5]}", encoding="utf-8")
     done("--study", "studies/rates")
-    assert sorted(path.name for path in (study / "results").iterdir()) == ["accuracy.png", "answer.md", "table.csv"]
+    assert sorted(path.name for path in (study / "results").iterdir()) == [
+        "accuracy.png",
+        "accuracy.svg",
+        "answer.md",
+        "per_seed.csv",
+        "table.csv",
+    ]
     assert [path.name for path in (project / "sweeps" / "rates").iterdir()] == ["sweep.json"]
     assert len(points(project, "rates")) == 2
 

@@ -91,7 +91,7 @@ def test_what_mlflow_holds(clone: Path) -> None:
     (train,) = runs(clone, "tags.stage = 'train@batchnorm'")
     assert train.data.params["train.lr"] == "0.1"
     assert train.data.params["variant"] == "batchnorm"
-    assert "evaluate.resamples" not in train.data.params
+    assert "evaluate.margin" not in train.data.params
     assert {"dvc.stage", "digest.data", "digest.params", "digest.outputs", "git.dirty"} <= set(train.data.tags)
     assert {"values/layer2/pre_activation_std", "seconds"} <= set(train.data.metrics)
     client = mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
@@ -191,7 +191,7 @@ def test_a_study_is_added_with_its_folder_alone(clone: Path) -> None:
     settings = "set: {data.holdout: 50}\ngrid: {model.hidden: [[8], [8, 6]]}\n"
     (folder / "params.yaml").write_text(settings, encoding="utf-8")
     assert "Running stage 'studies/depth/dvc.yaml:depth'" in repro(clone, "studies/depth/dvc.yaml")
-    left = {"answer.md", "table.csv", "accuracy.png"}
+    left = {"answer.md", "table.csv", "per_seed.csv", "accuracy.png", "accuracy.svg"}
     assert {path.name for path in (folder / "results").iterdir()} == left
     assert "| [8, 6] | " in (folder / "results" / "answer.md").read_text(encoding="utf-8")
     assert "Running stage" not in repro(clone, "studies/depth/dvc.yaml")

@@ -115,7 +115,7 @@ SHARED = "all points share the images, the seeds, the processor and how they are
         ("threads", "1", f"grid train.threads: {SHARED}"),
         ("device", "cpu", f"grid train.device: {SHARED}"),
         ("evaluate.confidence", "0.9", f"grid evaluate.confidence: {SHARED}"),
-        ("resamples", "100", f"grid evaluate.resamples: {SHARED}"),
+        ("margin", "0.1", f"grid evaluate.margin: {SHARED}"),
         ("digit", "1", f"grid evaluate.digit: {SHARED}"),
         ("lr", "-1", "train.lr = -1: should be greater than 0"),
         ("lr", "fast", "train.lr = 'fast': should be a valid number"),

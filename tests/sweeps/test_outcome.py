@@ -76,7 +76,9 @@ def test_an_outcome_is_what_training_and_the_final_weights_give(
     np.testing.assert_allclose(outcome.test_loss, losses.numpy(), rtol=1e-5)
     np.testing.assert_allclose(outcome.test_accuracy, accuracy(test, split.test.labels).numpy(), rtol=1e-12)
     np.testing.assert_array_equal(outcome.diverged_at, [0, 0, 0])
-    assert {getattr(outcome, name).dtype for name in OUTCOME_ARRAYS} == {np.dtype(np.float64)}
+    np.testing.assert_array_equal(outcome.correct, (test.argmax(2) == split.test.labels).numpy())
+    np.testing.assert_array_equal(outcome.correct.mean(axis=1), outcome.test_accuracy)
+    assert {getattr(outcome, name).dtype for name in OUTCOME_ARRAYS} == {np.dtype(np.float64), np.dtype(np.bool_)}
 
 
 def test_running_leaves_gradients_as_they_were_and_is_repeatable(params: Make, split: Split) -> None:

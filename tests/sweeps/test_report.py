@@ -3,22 +3,28 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from numpy.typing import NDArray
+from scipy import stats
 
 from pipeline.analysis import figures
-from pipeline.analysis.statistics import Interval
+from pipeline.analysis.statistics import Interval, Summary, for_new_images
+from pipeline.analysis.tables import format_interval
+from pipeline.analysis.verdicts import rule
 from pipeline.errors import UserError
+from pipeline.files import to_csv
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.sweeps import panels
 from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.output import write_results
-from pipeline.sweeps.report import Result, answer, best, compare_best, table
+from pipeline.sweeps.report import Result, answer, best, compare_best, seeds_table, table
 from tests.samples import PARAMS
 
 SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}
@@ -37,7 +43,7 @@ def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp
     written = (tmp_path / "results" / "answer.md").read_text(encoding="utf-8")
     assert written == answer(swept, settings.evaluate, 10)
     assert (tmp_path / "results" / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert len(list((tmp_path / "results").iterdir())) == 3
+    assert len(list((tmp_path / "results").iterdir())) == 5
 
 
 def test_a_sweep_without_results_is_one_line(params: Make, tmp_path: Path) -> None:
@@ -50,7 +56,9 @@ def test_a_sweep_without_results_is_one_line(params: Make, tmp_path: Path) -> No
 
 
 def made_outcome(
-    validation: Sequence[float], test: Sequence[float], diverged_at: Sequence[float] | None = None
+    validation: Sequence[float] | NDArray[np.float64],
+    test: Sequence[float] | NDArray[np.float64],
+    diverged_at: Sequence[float] | None = None,
 ) -> Outcome:
     """An outcome with these final accuracies; those before training are 1, so that a test fails if they are used."""
     final = np.array(validation, float)
@@ -85,7 +93,7 @@ def settings(params: Make) -> Evaluate:
     return params().evaluate
 
 
-def test_the_table_is_means_intervals_and_differences(settings: Evaluate) -> None:
+def test_the_table_is_means_intervals_quartiles_and_differences(settings: Evaluate) -> None:
     plain, batchnorm = np.array([[0.5, 0.6, 0.7], [0.1, 0.2, 0.1]]), np.array([[0.9, 0.8, 0.9], [0.1, 0.3, 0.5]])
     points = list_points(PARAMS, {}, {"lr": ["0.01", "1"]})
     swept = [
@@ -94,32 +102,40 @@ def test_the_table_is_means_intervals_and_differences(settings: Evaluate) -> Non
     ]
     header, rows = table(swept, settings)
     columns = dict(zip(header, np.array(rows).T, strict=True))
+    names = ("n", "failed", "diverged", "accuracy", "low", "high", "median", "lower_quartile", "upper_quartile")
     assert header == [
         "train.lr",
-        *("plain_accuracy", "plain_low", "plain_high", "plain_diverged"),
-        *("batchnorm_accuracy", "batchnorm_low", "batchnorm_high", "batchnorm_diverged"),
-        *("difference", "difference_low", "difference_high", "pairs"),
+        *(f"plain_{name}" for name in names),
+        *(f"batchnorm_{name}" for name in names),
+        *("difference", "difference_low", "difference_high", "pairs", "p_sign_flip"),
     ]
     assert list(columns["train.lr"]) == ["0.01", "1"]
+
+    def check(name: str, values: NDArray[np.float64], mean: str) -> None:
+        half = stats.t.ppf(0.975, 2) * values.std(axis=1, ddof=1) / np.sqrt(3)
+        expected = (values.mean(axis=1), values.mean(axis=1) - half, values.mean(axis=1) + half)
+        for column, numbers in zip((mean, "low", "high"), expected, strict=True):
+            assert list(columns[f"{name}_{column}".strip("_")]) == [f"{number:.4f}" for number in numbers]
+
     for name, values in (("plain", plain), ("batchnorm", batchnorm)):
-        assert list(columns[f"{name}_accuracy"]) == [f"{mean:.4f}" for mean in values.mean(1)]
-        # A resample of three values is three times the least with probability 1/27, more than the 2.5 % cut off.
-        assert list(columns[f"{name}_low"]) == [f"{low:.4f}" for low in values.min(1)]
-        assert list(columns[f"{name}_high"]) == [f"{high:.4f}" for high in values.max(1)]
+        check(name, values, "accuracy")
+        assert list(columns[f"{name}_n"]) == ["3", "3"]
         assert list(columns[f"{name}_diverged"]) == ["0", "0"]
-    differences = batchnorm - plain
-    assert list(columns["difference"]) == [f"{mean:.4f}" for mean in differences.mean(1)]
-    assert list(columns["difference_low"]) == [f"{low:.4f}" for low in differences.min(1)]
-    assert list(columns["difference_high"]) == [f"{high:.4f}" for high in differences.max(1)]
+        for column, share in (("lower_quartile", 0.25), ("median", 0.5), ("upper_quartile", 0.75)):
+            expected = np.quantile(values, share, axis=1)
+            assert list(columns[f"{name}_{column}"]) == [f"{number:.4f}" for number in expected]
+    assert list(columns["plain_failed"]) == ["3", "3"]
+    assert list(columns["batchnorm_failed"]) == ["1", "3"]
+    check("difference", batchnorm - plain, "")
     assert list(columns["pairs"]) == ["3", "3"]
+    assert list(columns["p_sign_flip"]) == ["0.25", "0.5"]
 
 
 def test_the_interval_is_of_the_confidence_that_is_asked_for(params: Make) -> None:
-    # Of two values, half of the resamples have the mean: an interval of 40 % is that alone.
-    (swept,) = results([0.2], [0.6])
-    wide, narrow = (swept.mean("plain", params(confidence=text).evaluate) for text in ("0.95", "0.4"))
-    assert (wide.low, wide.value, wide.high) == pytest.approx((0.2, 0.25, 0.3))
-    assert (narrow.low, narrow.high) == pytest.approx((0.25, 0.25))
+    (swept,) = results([0.2], [0.6])  # and 0.3: Student's t with one degree of freedom
+    for confidence, quantile in (("0.95", 12.706205), ("0.5", 1.0)):
+        mean = swept.summary("plain", params(confidence=confidence).evaluate).mean
+        assert (mean.value, mean.high - mean.value) == pytest.approx((0.25, quantile * 0.05))
     assert swept.difference(params().evaluate).difference.value == pytest.approx(0.4)
 
 
@@ -131,12 +147,80 @@ def test_a_row_of_several_keys_has_them_first(settings: Evaluate) -> None:
     assert [row[:2] for row in rows] == [["0.01", "[4]"], ["0.01", "[5, 3]"], ["0.1", "[4]"], ["0.1", "[5, 3]"]]
 
 
-def test_divergences_are_counted(settings: Evaluate) -> None:
+def test_trainings_that_diverged_are_counted_and_have_no_accuracy(settings: Evaluate) -> None:
     (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
-    three = [0.5, 0.6, 0.7]
+    three = [0.95, 0.96, 0.97]
     made = {"plain": made_outcome(three, three, [0, 3, 1]), "batchnorm": made_outcome(three, three)}
-    header, (row,) = table([Result(point, {v: made[v] for v in VARIANTS})], settings)
-    assert (row[header.index("plain_diverged")], row[header.index("batchnorm_diverged")]) == ("2", "0")
+    swept = [Result(point, {v: made[v] for v in VARIANTS})]
+    header, (row,) = table(swept, settings)
+    cells = dict(zip(header, row, strict=True))
+    assert (cells["plain_diverged"], cells["plain_failed"], cells["plain_n"]) == ("2", "2", "3")
+    assert (cells["batchnorm_diverged"], cells["batchnorm_failed"]) == ("0", "0")
+    assert (cells["plain_accuracy"], cells["plain_low"], cells["plain_median"]) == ("0.9500", "", "0.9500")
+    assert (cells["difference"], cells["pairs"]) == ("0.0000", "1")
+    assert "2/3 [0.09, 0.99], 2 diverged" in answer(swept, settings, holdout=0)
+
+
+def test_where_all_diverged_there_is_no_difference_and_no_verdict(settings: Evaluate) -> None:
+    (point,) = list_points(PARAMS, {"seeds": "0,1"}, {"lr": ["1"]})
+    made = {"plain": made_outcome([0.5, 0.5], [0.5, 0.5]), "batchnorm": made_outcome([0.1, 0.1], [0.1, 0.1], [1, 2])}
+    words = answer([Result(point, {v: made[v] for v in VARIANTS})], settings, holdout=10)
+    assert "Difference at the two best points, over 0 pairs.\n" in words
+    assert "| best points | – | no verdict: no pair without divergence |" in words
+    assert "nan" not in words
+
+
+def test_a_point_that_diverges_is_not_chosen() -> None:
+    points = list_points(PARAMS, {"seeds": "0,1"}, {"lr": ["1", "2"]})
+    made = [made_outcome([0.99, 0.1], [0, 0], [0, 1]), made_outcome([0.8, 0.8], [0, 0])]
+    swept = [Result(point, dict.fromkeys(VARIANTS, outcome)) for point, outcome in zip(points, made, strict=True)]
+    assert best(swept, "plain") is swept[1]
+
+
+def test_intervals_and_verdicts_follow_from_the_values_of_each_seed(settings: Evaluate) -> None:
+    random = np.random.default_rng(4)
+    points = list_points(PARAMS, {}, {"lr": ["0.1", "1"], "train.optimizer": ["adam", "sgd"]})
+    swept = [
+        Result(
+            point,
+            {
+                v: made_outcome(random.normal(0.92, 0.02, 10), random.normal(0.92, 0.02, 10), [0] * 9 + [at])
+                for at, v in enumerate(VARIANTS)
+            },
+        )
+        for point in points
+    ]
+    header, rows = seeds_table(swept)
+    frame = list(csv.DictReader(io.StringIO(to_csv(header, rows))))
+    assert len(frame) == 4 * 2 * 10
+    words = answer(swept, settings, holdout=10)
+
+    def values(place: tuple[str, str], variant: Variant, column: str) -> NDArray[np.float64]:
+        own = [r for r in frame if (r["train.lr"], r["train.optimizer"], r["variant"]) == (*place, variant)]
+        assert [int(row["seed"]) for row in own] == list(range(10))
+        assert [row["diverged_at"] for row in own] == [""] * 9 + ["1" * (variant == "batchnorm")]
+        return np.array([float(row[column] or "nan") for row in own])
+
+    def shown(differences: NDArray[np.float64]) -> str:
+        kept = differences[np.isfinite(differences)]
+        bounds = stats.ttest_1samp(kept, 0).confidence_interval(0.95)
+        return f"{kept.mean():.4f} [{bounds.low:.4f}, {bounds.high:.4f}] | {len(kept)} |"
+
+    chosen: dict[tuple[str, Variant], tuple[str, str]] = {}
+    for place in ((lr, optimizer) for lr in ("0.1", "1") for optimizer in ("adam", "sgd")):
+        plain, batchnorm = (values(place, variant, "validation_accuracy") for variant in VARIANTS)
+        (row,) = (line for line in words.split("\n") if line.startswith(f"| {place[0]} | {place[1]} |"))
+        assert row.endswith(f"| {shown(batchnorm - plain)}")
+        assert f" {int((plain < 0.9).sum())}/10 [" in row
+        for variant, accuracy in zip(VARIANTS, (plain, batchnorm), strict=True):
+            before = chosen.setdefault((place[1], variant), place)
+            held = np.nan_to_num(values(before, variant, "validation_accuracy")).mean()
+            if np.nan_to_num(accuracy).mean() > held:
+                chosen[place[1], variant] = place
+    for optimizer in ("adam", "sgd"):
+        plain, batchnorm = (values(chosen[optimizer, v], v, "test_accuracy") for v in VARIANTS)
+        (row,) = (line for line in words.split("\n") if line.startswith(f"| {optimizer} | ") and " [" in line)
+        assert shown(batchnorm - plain) in row
 
 
 def test_a_single_seed_has_no_interval(settings: Evaluate) -> None:
@@ -147,7 +231,9 @@ def test_a_single_seed_has_no_interval(settings: Evaluate) -> None:
     assert (cells["plain_accuracy"], cells["plain_low"], cells["plain_high"]) == ("0.5000", "", "")
     assert (cells["difference"], cells["difference_low"], cells["pairs"]) == ("0.2500", "", "1")
     words = answer(swept, settings, holdout=10)
-    assert "- plain: train.lr = 1; test accuracy 0.4000.\n" in words
+    assert "- plain: train.lr = 1; test accuracy 0.4000, median 0.4000 (0.4000 to 0.4000), failed 1/1 [" in words
+    assert "Difference at the two best points, over 1 pair: 0.2000.\n" in words
+    assert "| best points | – | too few pairs to tell |" in words
     assert "nan" not in words
 
 
@@ -158,7 +244,7 @@ def test_the_best_is_chosen_on_validation_not_on_test(settings: Evaluate) -> Non
     chosen: dict[Variant, Result] = {variant: best(swept, variant) for variant in VARIANTS}
     compared = compare_best(chosen, settings)
     assert compared.difference.value == pytest.approx(0.3 - 0.1)
-    assert (compared.control_mean, compared.treatment_mean) == pytest.approx((0.15, 0.35))
+    assert (compared.control.mean.value, compared.treatment.mean.value) == pytest.approx((0.15, 0.35))
 
 
 def test_of_equals_the_first_is_best() -> None:
@@ -168,37 +254,90 @@ def test_of_equals_the_first_is_best() -> None:
 
 
 def test_the_answer_in_words(settings: Evaluate) -> None:
-    swept = results([0.5, 0.7], [0.8, 0.6], plain_test=[0.9, 0.1], batchnorm_test=[0.3, 0.9])
+    swept = results([0.5, 0.7], [0.8, 0.6], plain_test=[0.9, 0.1], batchnorm_test=[0.3, 0.91])
     lines = answer(swept, settings, holdout=10_000).split("\n")
     assert lines[0] == (
-        "Accuracy on 10000 held-out training images after the last epoch, means over seeds with 95 % bootstrap "
-        "intervals; differences are Batch Normalization minus plain, pair by pair."
+        "Accuracy on 10000 held-out training images after the last epoch, over seeds: medians with quartiles, means "
+        "with Student's 95 % intervals, and how many trainings failed (below 0.9, or diverged; those that diverged "
+        "have no accuracy). Differences are means of Batch Normalization minus plain, pair by pair; each interval is "
+        "that of a single comparison."
     )
-    header, rows = table(swept, settings)
-    assert [line.strip("| ").split(" | ") for line in (lines[2], *lines[4:6])] == [header, *rows]
-    assert lines[3] == "|" + " --- |" * len(header)
+    assert lines[2].strip("| ").split(" | ") == [
+        "train.lr",
+        *(f"{v}: {c}" for v in ("plain", "Batch Normalization") for c in ("failed", "median (quartiles)", "mean")),
+        *("difference", "pairs"),
+    ]
+    assert lines[3] == "|" + " --- |" * 9
+    assert lines[4] == (
+        "| 1 | 2/2 [0.16, 1.00] | 0.5500 (0.5250 to 0.5750) | 0.5500 [-0.0853, 1.1853] | 1/2 [0.01, 0.99] | "
+        "0.8500 (0.8250 to 0.8750) | 0.8500 [0.2147, 1.4853] | 0.3000 [0.3000, 0.3000] | 2 |"
+    )
     assert lines[7:] == [
-        "The best point of each variant was chosen on the held-out images, then evaluated once on the test images:",
+        "The best point of each variant was chosen on the held-out images, then evaluated once on the test images, of "
+        "the same trainings:",
         "",
-        "- plain: train.lr = 2; test accuracy 0.1500 [0.1000, 0.2000].",
-        "- Batch Normalization: train.lr = 1; test accuracy 0.3500 [0.3000, 0.4000].",
+        "- plain: train.lr = 2; test accuracy 0.1500 [-0.4853, 0.7853], median 0.1500 (0.1250 to 0.1750), failed 2/2 "
+        "[0.16, 1.00].",
+        "- Batch Normalization: train.lr = 1; test accuracy 0.3500 [-0.2853, 0.9853], median 0.3500 (0.3250 to "
+        "0.3750), failed 2/2 [0.16, 1.00].",
         "",
-        "Difference at the two best points, over 2 pairs: 0.2000 [0.2000, 0.2000].",
+        "Difference at the two best points, over 2 pairs: 0.2000 [0.2000, 0.2000], p 0.5 (exact sign-flip test).",
+        "",
+        "Where both networks learn (0 pairs): none.",
+        "",
+        "| compared | corrected p | verdict on Batch Normalization |",
+        "| --- | --- | --- |",
+        "| best points | < 0.0001 | higher |",
+        "",
+        rule(None, 0.002),
         "",
     ]
+    assert "verdict" not in answer(swept, settings, 10_000, judged=False)
 
 
-def test_no_difference_is_shown_when_the_interval_includes_zero(settings: Evaluate) -> None:
+def test_the_verdict_is_that_of_the_rule(settings: Evaluate) -> None:
     (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
 
     def words(batchnorm: list[float]) -> str:
-        both = {"plain": made_outcome([0.5, 0.5], [0.5, 0.5]), "batchnorm": made_outcome([0.5, 0.5], batchnorm)}
-        return answer([Result(point, {v: both[v] for v in VARIANTS})], settings, holdout=10)
+        both = {"plain": made_outcome([0.5] * 3, [0.5] * 3), "batchnorm": made_outcome([0.5] * 3, batchnorm)}
+        text = answer([Result(point, {v: both[v] for v in VARIANTS})], settings, holdout=10)
+        (row,) = (line for line in text.split("\n") if line.startswith("| best points |"))
+        return row.split(" | ")[2].removesuffix(" |")
 
-    assert words([0.4, 0.7]).endswith("2 pairs: 0.0500 [-0.1000, 0.2000]. No difference is shown.\n")
-    assert words([0.5, 0.7]).endswith("2 pairs: 0.1000 [0.0000, 0.2000]. No difference is shown.\n")
-    assert words([0.6, 0.7]).endswith("2 pairs: 0.1500 [0.1000, 0.2000].\n")
-    assert words([0.3, 0.4]).endswith("2 pairs: -0.1500 [-0.2000, -0.1000].\n")
+    assert words([0.4, 0.7, 0.5]) == "no difference is shown"
+    assert words([0.5, 0.5, 0.5]) == "equivalent within 0.002"
+    assert words([0.6, 0.61, 0.62]) == "higher"
+    assert words([0.3, 0.31, 0.32]) == "lower"
+
+
+def test_the_comparison_of_a_group_that_has_both_best_points_is_judged_once(settings: Evaluate) -> None:
+    points = list_points(PARAMS, {"seeds": "0,1,2"}, {"lr": ["1"], "optimizer": ["adam", "sgd"]})
+    pairs = [([0.9, 0.91, 0.92], [0.95, 0.97, 0.96]), ([0.5, 0.51, 0.5], [0.6, 0.62, 0.65])]
+    swept = [
+        Result(point, {v: made_outcome(values, values) for v, values in zip(VARIANTS, pair, strict=True)})
+        for point, pair in zip(points, pairs, strict=True)
+    ]
+    for primary in ("best points", "adam"):
+        words = answer(swept, settings, 10, primary)
+        p = stats.ttest_1samp([0.1, 0.11, 0.15], 0).pvalue  # the only other one: Holm's factor is 1
+        assert f"| sgd | {p:.2g} | higher |" in words
+        assert words.count("| best points, adam | ") == 1
+        assert words.endswith(f"{rule(primary, 0.002)}\n")
+    with pytest.raises(UserError, match=r"^primary = 'x': no such outcome; choose from 'best points', 'sgd'$"):
+        answer(swept, settings, 10, "x")
+
+
+def test_right_and_wrong_answers_give_an_interval_for_new_digits(settings: Evaluate) -> None:
+    (swept,) = results([0.5], [0.6])
+    assert "new digits" not in answer([swept], settings, 10)
+    correct: dict[Variant, NDArray[np.bool_]] = {
+        "plain": np.array([[1, 0, 0, 0], [0, 0, 1, 1]], bool),
+        "batchnorm": np.array([[1, 1, 1, 0], [1, 0, 1, 1]], bool),
+    }
+    anew = for_new_images(correct["batchnorm"], correct["plain"], 0.95)
+    told = Result(swept.point, {v: replace(swept.outcomes[v], correct=correct[v]) for v in VARIANTS})
+    sentence = f"For new digits, seeds and test images both drawn anew, the difference is {format_interval(anew)}.\n"
+    assert sentence in answer([told], settings, 10)
 
 
 def test_without_held_out_images_no_best_is_chosen(settings: Evaluate) -> None:
@@ -217,33 +356,65 @@ def test_without_held_out_images_no_best_is_chosen(settings: Evaluate) -> None:
 COLOURS: dict[Variant, str] = {"plain": "#d55e00", "batchnorm": "#0072b2"}
 
 
-def lines(count: int) -> dict[Variant, list[Interval]]:
+NOTE = "MNIST, three seeds."
+
+
+def finals(count: int) -> dict[Variant, list[panels.Finals]]:
     random = np.random.default_rng(0)
-    return {v: [Interval(m, m - 0.05, m + 0.1) for m in random.uniform(0.2, 0.8, count)] for v in VARIANTS}
+    return {v: [made_finals(middle) for middle in random.uniform(0.2, 0.8, count)] for v in VARIANTS}
 
 
-def drawn(axis: Axes, variant: Variant) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    (line,) = (line for line in axis.lines if to_hex(str(line.get_color())) == COLOURS[variant])
+def made_finals(median: float, *, failed: bool = False, chosen: bool = False) -> panels.Finals:
+    mean = Interval(0.5, 0.4, 0.6)
+    return panels.Finals(Summary(3, mean, median - 0.05, median, median + 0.1), failed, chosen)
+
+
+def percent(accuracy: float) -> float:
+    return 100 - 100 * accuracy
+
+
+def drawn(axis: Axes, variant: Variant) -> NDArray[np.float64]:
+    line, *_ = (line for line in axis.lines if to_hex(str(line.get_color())) == COLOURS[variant])
     return np.asarray(line.get_xydata(), float)
 
 
-def test_lines_and_bands_are_the_values_in_per_cent() -> None:
-    means = lines(3)
+def test_lines_are_median_errors_and_bands_quartiles() -> None:
+    given = finals(3)
     points = [{"train.lr": text} for text in ("0.1", "0.2", "0.4")]
-    figure = panels.sweep(points, means, "held-out accuracy (%)")
+    figure = panels.sweep(points, given, "held-out error (%)", NOTE)
     (axis,) = figure.axes
     for variant, band in zip(VARIANTS, axis.collections, strict=True):
-        expected = [[x, 100 * interval.value] for x, interval in zip((0.1, 0.2, 0.4), means[variant], strict=True)]
+        summaries = [one.accuracy for one in given[variant]]
+        expected = [[x, percent(summary.median)] for x, summary in zip((0.1, 0.2, 0.4), summaries, strict=True)]
         np.testing.assert_allclose(drawn(axis, variant), expected)
         corners = np.asarray(band.get_paths()[0].vertices)
-        for x, interval in zip((0.1, 0.2, 0.4), means[variant], strict=True):
+        for x, summary in zip((0.1, 0.2, 0.4), summaries, strict=True):
             heights = corners[np.isclose(corners[:, 0], x), 1]
-            assert (heights.min(), heights.max()) == pytest.approx((100 * interval.low, 100 * interval.high))
+            ends = percent(summary.upper_quartile), percent(summary.lower_quartile)
+            assert (heights.min(), heights.max()) == pytest.approx(ends)
         assert to_hex(np.asarray(band.get_facecolor())[0][:3]) == COLOURS[variant]
-    assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == ("train.lr", "held-out accuracy (%)", "")
-    assert axis.get_ylim() == (0, 100)
+    assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title()) == ("learning rate", "held-out error (%)", "")
+    assert axis.get_yscale() == "log"
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["plain", "Batch Normalization"]
+    assert figure.get_supxlabel() == NOTE
+
+
+def test_failures_and_chosen_points_are_marked() -> None:
+    diverged = panels.Finals(Summary(0, Interval(np.nan, np.nan, np.nan), np.nan, np.nan, np.nan), failed=True)
+    given: dict[Variant, list[panels.Finals]] = {
+        "plain": [made_finals(0.5, failed=True), diverged],
+        "batchnorm": [made_finals(0.9, chosen=True), made_finals(0.8)],
+    }
+    figure = panels.sweep([{"train.lr": "1"}, {"train.lr": "2"}], given, "error (%)", NOTE)
+    (axis,) = figure.axes
+    marks = {str(line.get_marker()): line for line in axis.lines if str(line.get_linestyle()) == "None"}
+    np.testing.assert_allclose(np.asarray(marks["x"].get_xydata()), [[1, 50], [2, 100]])
+    np.testing.assert_allclose(np.asarray(marks["o"].get_xydata()), [[1, 10]])
+    assert to_hex(str(marks["x"].get_color())) == COLOURS["plain"]
+    (legend,) = figure.legends
+    assert {panels.FAILED_LABEL, panels.CHOSEN_LABEL} < {text.get_text() for text in legend.get_texts()}
+    assert figures.png(figure, dpi=40).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -260,7 +431,7 @@ def test_lines_and_bands_are_the_values_in_per_cent() -> None:
     ],
 )
 def test_the_axis_is_logarithmic_where_values_span_more_than_ten(texts: list[str], expected: str) -> None:
-    figure = panels.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)")
+    figure = panels.sweep([{"k": text} for text in texts], finals(len(texts)), "error (%)", NOTE)
     (axis,) = figure.axes
     assert axis.get_xscale() == expected
     np.testing.assert_allclose(drawn(axis, "plain")[:, 0], [float(text) for text in texts])
@@ -268,7 +439,7 @@ def test_the_axis_is_logarithmic_where_values_span_more_than_ten(texts: list[str
 
 @pytest.mark.parametrize("texts", [["sigmoid", "tanh", "relu"], ["[100]", "[100, 100]"], ["1", "auto"]])
 def test_words_are_categories_in_their_order(texts: list[str]) -> None:
-    (axis,) = panels.sweep([{"k": text} for text in texts], lines(len(texts)), "accuracy (%)").axes
+    (axis,) = panels.sweep([{"k": text} for text in texts], finals(len(texts)), "error (%)", NOTE).axes
     assert [tick.get_text() for tick in axis.get_xticklabels()] == texts
     np.testing.assert_array_equal(axis.get_xticks(), range(len(texts)))
     np.testing.assert_array_equal(drawn(axis, "batchnorm")[:, 0], range(len(texts)))
@@ -282,18 +453,17 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
         for activation in ("relu", "tanh")
         for epochs in ("1", "2")
     ]
-    means = lines(len(points))
-    figure = panels.sweep(points, means, "accuracy (%)")
+    given = finals(len(points))
+    figure = panels.sweep(points, given, "error (%)", NOTE)
     assert [axis.get_title() for axis in figure.axes] == [
-        f"model.activation = {activation}, train.epochs = {epochs}"
-        for activation in ("relu", "tanh")
-        for epochs in "12"
+        f"activation {activation}, epochs {epochs}" for activation in ("relu", "tanh") for epochs in "12"
     ]
     for at, axis in enumerate(figure.axes):
         for variant in VARIANTS:
-            expected = [100 * interval.value for interval in means[variant][at::4]]
+            expected = [percent(one.accuracy.median) for one in given[variant][at::4]]
             np.testing.assert_allclose(drawn(axis, variant), np.column_stack([[0.1, 0.2, 0.3], expected]))
     assert len(figure.legends) == 1
+    assert len({axis.get_ylim() for axis in figure.axes}) == 1
 
 
 @pytest.mark.parametrize(
@@ -308,16 +478,11 @@ def test_other_keys_have_a_panel_for_each_of_their_choices() -> None:
     ],
 )
 def test_many_panels_stay_a_picture_that_opens(count: int, grid: tuple[int, int], title: str) -> None:
-    figure = panels.draw([panels.Panel(str(at), [panels.Line("a", [0, 1], [at, 0])], "x", "y") for at in range(count)])
+    figure = panels.draw(
+        [panels.Panel(str(at), [panels.Line("a", [0, 1], [at, 0])], "x", "y") for at in range(count)], NOTE
+    )
     assert [axis.get_title() for axis in figure.axes] == [str(at) for at in range(min(count, 60))]
     rows, columns = grid
-    assert figure.get_size_inches().tolist() == pytest.approx([max(6.4, 4.2 * columns), 0.6 + 3.4 * rows])
+    assert figure.get_size_inches().tolist() == pytest.approx([max(6.4, 4.2 * columns), 0.9 + 3.4 * rows])
     assert figure.get_size_inches()[1] * 200 < 10_000
     assert figure.legends[0].get_title().get_text() == title
-
-
-def test_points_without_intervals_are_drawn() -> None:
-    alone: dict[Variant, list[Interval]] = {v: [Interval(0.5, np.nan, np.nan)] * 2 for v in VARIANTS}
-    figure = panels.sweep([{"lr": "1"}, {"lr": "2"}], alone, "accuracy (%)")
-    np.testing.assert_array_equal(drawn(figure.axes[0], "plain"), [[1, 50], [2, 50]])
-    assert figures.png(figure, dpi=40).startswith(b"\x89PNG")

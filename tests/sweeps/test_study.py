@@ -62,13 +62,24 @@ def test_a_study_may_sweep_several_grids(tmp_path: Path) -> None:
 
 
 def test_a_study_may_measure_more_and_say_more(tmp_path: Path) -> None:
-    folder = written(tmp_path, "grid: {lr: 0.1}\nprobe_every: 5")
+    folder = written(tmp_path, "grid: {lr: 0.1}\nprobe_every: 5\nprimary: main")
     (folder / "probe.py").write_text("def probe(population, split):\n    return lambda network: {}\n", encoding="utf-8")
-    (folder / "report.py").write_text("def report(results, params, every):\n    return every\n", encoding="utf-8")
+    (folder / "report.py").write_text(
+        "def report(results, params, every, primary):\n    return every, primary\n", encoding="utf-8"
+    )
     study = load_study(folder)
     assert study.probe
     assert study.probe.every == 5
-    assert study.own_report([], load(PARAMS)) == 5  # type: ignore[comparison-overlap]
+    assert study.own_report([], load(PARAMS)) == (5, "main")  # type: ignore[comparison-overlap]
+
+
+def test_a_study_may_name_its_primary_outcome_and_its_margin(tmp_path: Path) -> None:
+    study = load_study(written(tmp_path, "grid: {lr: 0.1}\nprimary: best points\nmargin: 0.01"))
+    assert study.primary == "best points"
+    assert load(PARAMS, study.overrides).evaluate.margin == 0.01
+    (tmp_path / "depth" / "params.yaml").write_text("grid: {lr: 0.1}\nprimary: 5", encoding="utf-8")
+    with pytest.raises(UserError, match=r"primary = 5: should be the name of an outcome$"):
+        load_study(tmp_path / "depth")
 
 
 @pytest.mark.parametrize(
@@ -108,11 +119,14 @@ def test_null_is_set_as_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "expected the section grid and, where needed, set and probe_every"),
-        ("[1, 2]", "expected the section grid and, where needed, set and probe_every"),
-        ("grid", "expected the section grid and, where needed, set and probe_every"),
-        ("set: {lr: 0.1}", "expected the section grid and, where needed, set and probe_every"),
-        ("grid: {lr: 0.1}\ntrain: {lr: 0.1}", "expected the section grid and, where needed, set and probe_every"),
+        ("", "expected the section grid and, where needed, set, primary, margin and probe_every"),
+        ("[1, 2]", "expected the section grid and, where needed, set, primary, margin and probe_every"),
+        ("grid", "expected the section grid and, where needed, set, primary, margin and probe_every"),
+        ("set: {lr: 0.1}", "expected the section grid and, where needed, set, primary, margin and probe_every"),
+        (
+            "grid: {lr: 0.1}\ntrain: {lr: 0.1}",
+            "expected the section grid and, where needed, set, primary, margin and probe_every",
+        ),
         ("grid: 5", "grid = 5: should map parameters to values"),
         ("grid: {lr: 0.1}\nset: [1]", "set = [1]: should map parameters to values"),
         ("grid: {lr: 1", "cannot be read: "),
@@ -145,3 +159,4 @@ def test_a_missing_or_binary_file_is_one_line(tmp_path: Path) -> None:
 def test_the_projects_studies_have_points(folder: Path) -> None:
     study = load_study(folder)
     assert len(list_points(PARAMS, study.overrides, *map(parse_grid, study.grids))) > 1
+    assert study.primary
