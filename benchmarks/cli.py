@@ -39,15 +39,10 @@ def main(ctx: click.Context, count: int, quick: bool) -> None:
 
     Prints a report in Markdown and writes it to results/benchmark.md. Takes params.yaml as it stands; the bars
     are meant for its defaults and an otherwise idle machine.
-
-    \b
-    python -m benchmarks
-    python -m benchmarks --quick
     """
     if ctx.invoked_subcommand:
         return
     check_images()
-    files = [] if quick else whole.tracked_files()
     measured = {
         report.row_of(batch, variant): rounds.compare(variant, batch, 1 if quick else count, _progress)
         for batch in ((LARGE_BATCH,) if quick else (LARGE_BATCH, SMALL_BATCH))
@@ -57,11 +52,10 @@ def main(ctx: click.Context, count: int, quick: bool) -> None:
     if not quick:
         few = -(-2 * count // 3)
         measured[report.SWEEPS] = rounds.sweeps(few, _progress)
-        with whole.copy(files) as folder:
+        with whole.copy() as folder:
             for stage in whole.STAGES:  # which also creates the MLflow store, before anything is timed
-                name = " ".join(stage)
-                memory[name] = whole.peak_memory(["python", "-m", "pipeline", *stage], folder)
-                _progress(f"{name}: {memory[name] / 1e9:.2f} GB")
+                memory[stage] = whole.peak_memory(["python", "-m", "pipeline", *stage.split()], folder)
+                _progress(f"{stage}: {memory[stage] / 1e9:.2f} GB")
             measured[report.WHOLE] = whole.commands(folder, few, _progress)
     text = report.markdown(machine.describe(), measured, memory)
     if not quick:
@@ -71,10 +65,7 @@ def main(ctx: click.Context, count: int, quick: bool) -> None:
 
 @main.command()
 def scale() -> None:
-    """Measure sweeps with 1, 2, 4 … workers on Ray, and compute what more nodes would give.
-
-    Prints a report in Markdown and writes it to results/scale.md.
-    """
+    """Measure sweeps with 1, 2, 4 … workers on Ray, and compute those on more nodes, into results/scale.md."""
     from benchmarks.scale import measure_scale  # imports Ray
 
     text = scale_report.markdown(machine.describe(), measure_scale(_progress))

@@ -23,11 +23,7 @@ REPEATS = 3  # epochs measured, after one to warm up
 
 
 def measure_gpu(progress: Progress) -> str:
-    """Measure both variants with 1 to 4096 members, and return the table as Markdown.
-
-    Raises:
-        UserError: There is no CUDA device.
-    """
+    """Measure both variants with 1 to 4096 members, and return the table as Markdown; a UserError without CUDA."""
     if not torch.cuda.is_available():
         raise UserError("PyTorch finds no CUDA device here, so there is nothing to measure")
     device = torch.device("cuda")
@@ -41,9 +37,8 @@ def measure_gpu(progress: Progress) -> str:
             whole = Population(variant, params.model, params.train, tuple(range(members)))
             part = whole.parts(memory=device_memory(device))[0]
             rate = len(part.seeds) / epoch_seconds(part, examples)
-            rows.append(
-                [variant, str(members), str(len(part.seeds)), format_number(rate, 0), format_number(rate * floor, 2)]
-            )
+            share = format_number(rate * floor, 2)
+            rows.append([variant, str(members), str(len(part.seeds)), format_number(rate, 0), share])
             progress(f"{variant}, {members} members, {len(part.seeds)} at once: {rate:.0f} model-epochs per second")
     name = torch.cuda.get_device_name(device)
     lines = [
@@ -63,11 +58,7 @@ def epoch_seconds(population: Population, examples: Examples) -> float:
 
 
 def operations(params: Params, images: int) -> float:
-    """Return the floating-point operations of the matrix products of one network in an epoch.
-
-    Each layer has one product forward and two backward, for the gradients of its weights and of its inputs; the first
-    layer does not need the latter.
-    """
+    """Return the floating-point operations of one network's matrix products in an epoch, as `project.products` does."""
     products = [inputs * outputs for inputs, outputs in pairwise(widths(params.model))]
     return 2 * images * (3 * sum(products) - products[0])
 

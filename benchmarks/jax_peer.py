@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.settings import read_images
-from pipeline.data.dataset import Examples, batch_order, split
+from pipeline.data.dataset import batch_order, split
 from pipeline.network.normalisation import EPSILON, MOMENTUM
 from pipeline.params import Params, Variant
 from pipeline.training.population import Population
@@ -29,24 +29,21 @@ def epochs(params: Params, variant: Variant, batch: int) -> Iterator[float]:
     settings = params.train.model_copy(update={"batch_size": batch})
     population = Population(variant, params.model, settings, settings.seeds)
     examples = split(read_images(), 0, torch.device("cpu")).train
-    next(train(population, examples))  # compiles
+    images, labels = (jnp.asarray(values.numpy()) for values in (examples.images, examples.labels))
+    next(train(population, images, labels))  # compiles
     while True:
-        epoch = train(population, examples)
+        epoch = train(population, images, labels)
         for _ in range(settings.epochs):
             start = time.perf_counter()
             next(epoch)
             yield (time.perf_counter() - start) / len(settings.seeds)
 
 
-def train(population: Population, examples: Examples) -> Iterator[NDArray[np.float32]]:
+def train(population: Population, images: jax.Array, labels: jax.Array) -> Iterator[NDArray[np.float32]]:
     """Yield each epoch's losses [members, iterations]; sizes of batches divide the number of images."""
-    state, images, labels = (
-        _initial(population),
-        jnp.asarray(examples.images.numpy()),
-        jnp.asarray(examples.labels.numpy()),
-    )
+    state = _initial(population)
     for epoch in range(population.train.epochs):
-        orders = np.stack([batch_order(seed, len(examples), epoch) for seed in population.seeds]).astype(np.int32)
+        orders = np.stack([batch_order(seed, len(labels), epoch) for seed in population.seeds]).astype(np.int32)
         batches = orders.reshape(len(orders), -1, population.train.batch_size).swapaxes(0, 1)
         state, losses = _epoch(state, images, labels, batches, population.train.lr)
         yield np.asarray(losses).T

@@ -68,11 +68,7 @@ def busy(measure: Measure, *, pinned: bool = False) -> Measure:
 
 @contextlib.contextmanager
 def worker(kind: str, variant: Variant, batch: int) -> Iterator[Measure]:
-    """Start a worker, and stop it on leaving the context; the function that it yields measures once.
-
-    Raises:
-        UserError: The worker has died.
-    """
+    """Yield a function that lets a worker measure once, or raises a UserError if it has died."""
     command = [sys.executable, "-m", "benchmarks.worker", kind, variant, str(batch)]
     pipe, quiet = subprocess.PIPE, {**os.environ, "TQDM_DISABLE": "1"}
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=quiet) as process:

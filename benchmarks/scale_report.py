@@ -43,11 +43,7 @@ class Measured:
 
 
 def project_sweep(measured: Measured, nodes: int) -> tuple[dict[str, float], float]:
-    """Compute a sweep of `POPULATIONS` on a number of nodes.
-
-    Returns:
-        The seconds that each of its parts takes, and its model-epochs per second.
-    """
+    """Return the seconds of each part of a sweep of `POPULATIONS` on some nodes, and its model-epochs per second."""
     workers = nodes * max(measured.rates)
     training = POPULATIONS / workers * measured.seconds()
     parts = {

@@ -18,11 +18,7 @@ ROUNDS = 3  # of seconds per model-epoch; commands that take no second each have
 
 
 def check_images() -> Path:
-    """Return the folder of the MNIST files.
-
-    Raises:
-        UserError: One of them is missing.
-    """
+    """Return the folder of the MNIST files; a UserError names those that are missing."""
     missing = [name for name in idx.FILES if not (MNIST / name).is_file()]
     if missing:
         raise UserError(f"{MNIST}: {', '.join(missing)} missing; run `make repro` first")
@@ -30,9 +26,5 @@ def check_images() -> Path:
 
 
 def read_images() -> ImageFiles:
-    """Read and verify the MNIST files.
-
-    Raises:
-        UserError: A file is missing, or its content is not MNIST's.
-    """
+    """Read the MNIST files, or raise a UserError where one is missing or its content is not MNIST's."""
     return images.read("mnist", check_images())

@@ -1,10 +1,8 @@
 """The whole project, run in a temporary copy: the seconds of its commands and every stage's peak memory."""
 
 import contextlib
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -17,14 +15,10 @@ from benchmarks.rounds import Measure, Progress, Seconds, busy, take_turns, work
 from benchmarks.settings import LARGE_BATCH
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS
-from pipeline.paths import DATA
+from pipeline.paths import DATA, PARAMS
+from tools import sandbox
 
-STAGES: tuple[tuple[str, ...], ...] = (
-    ("download",),
-    *(("train", variant) for variant in VARIANTS),
-    ("evaluate",),
-    ("track",),
-)
+STAGES = ("download", *(f"train {variant}" for variant in VARIANTS), "evaluate", "track")
 REPEATS = 5  # of commands that do nothing
 INTERVAL = 0.1  # seconds between two looks at a stage's memory
 
@@ -47,29 +41,13 @@ def commands(folder: Path, rounds: int, progress: Progress) -> Seconds:
     return seconds | take_turns("nothing to do", nothing, REPEATS, progress)
 
 
-def tracked_files() -> list[Path]:
-    """List the project's files, without those that Git ignores.
-
-    Raises:
-        UserError: This is not a Git clone.
-    """
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError("the files to copy are those that `git ls-files` lists: run the benchmark in a clone")
-    return [path for path in map(Path, done.stdout.split("\0")) if path.is_file()]
-
-
 @contextlib.contextmanager
-def copy(paths: Sequence[Path]) -> Iterator[Path]:
+def copy() -> Iterator[Path]:
     """Copy the project and its images into a temporary folder, with a separate MLflow store and DVC cache."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for path in paths:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, folder / path)
-        shutil.copytree(DATA, folder / DATA, dirs_exist_ok=True)
-        run(["dvc", "config", "--local", "core.no_scm", "true"], folder)
+        folder = sandbox.make(Path(name) / "project", git=False)
+        shutil.copy(PARAMS, folder)
+        shutil.copytree(DATA, folder / DATA)
         yield folder
 
 
@@ -84,11 +62,7 @@ def peak_memory(command: Sequence[str], folder: Path) -> int:
 
 
 def run(command: Sequence[str], folder: Path) -> float:
-    """Run a command of this environment in `folder`, and return its seconds.
-
-    Raises:
-        UserError: The command failed.
-    """
+    """Run a command of this environment in `folder`, and return its seconds; a failure is a UserError."""
     start = time.perf_counter()
     with _started(command, folder):
         pass
@@ -98,7 +72,7 @@ def run(command: Sequence[str], folder: Path) -> float:
 @contextlib.contextmanager
 def _started(command: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with tempfile.TemporaryFile("w+") as output:
-        with subprocess.Popen(command, cwd=folder, env=_environment(), stdout=output, stderr=output) as process:
+        with subprocess.Popen(command, cwd=folder, env=sandbox.environment(), stdout=output, stderr=output) as process:
             yield process
         if process.returncode:
             output.seek(0)
@@ -115,9 +89,3 @@ def _memory(process: psutil.Process) -> int:
                 used = each.memory_full_info()
                 total += getattr(used, "pss", used.uss)
     return total
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment that finds this `python` and `dvc` first, and names no other store or experiment."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-    return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}
