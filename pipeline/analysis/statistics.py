@@ -168,6 +168,11 @@ def interval(values: Floats, confidence: float) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def exponential(logarithm: Interval) -> Interval:
+    """Return the exponential of a mean logarithm: a geometric mean, or a ratio of two, with its interval."""
+    return Interval(*(float(np.exp(value)) for value in (logarithm.value, logarithm.low, logarithm.high)))
+
+
 def _deviation(values: Floats) -> float:
     """Return a sample's standard deviation: NaN for fewer than two values, 0 for those that differ by rounding."""
     if len(values) < 2:

@@ -12,10 +12,11 @@ KEYS = {
     "train.weight_decay": "weight decay",
     "model.hidden": "hidden units",
     "model.norm_position": "normalisation",
-    "model.initial_deviation": "deviation of the initial weights",
+    "model.initial_deviation": "initial deviation",
 }
 VALUES = {
     **OPTIMIZERS,
+    "relu": "ReLU",
     "after_activation": "after the activation",
     "before_activation": "before the activation",
     "true": "yes",
@@ -48,7 +49,7 @@ def setting(params: Params, varied: Collection[str] = ()) -> str:
     size = "" if hidden else f"{'-'.join(map(str, model.hidden))} "
     parts = [
         DATASETS[params.data.dataset],
-        f"{size}hidden {'' if 'model.activation' in varied else model.activation + ' '}units",
+        f"{size}hidden {'' if 'model.activation' in varied else value_words(model.activation) + ' '}units",
         *([] if "train.optimizer" in varied else [OPTIMIZERS[train.optimizer]]),
         *([] if "train.lr" in varied else [f"learning rate {train.lr:g}"]),
         *([] if batches else [f"batches of {train.batch_size}"]),

@@ -1,6 +1,7 @@
 """Figures of several panels with lines and bands, for sweeps and studies."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -115,7 +116,7 @@ def draw(
             axis.axhline(panel.level, color="0.6", linewidth=0.8)
         for line in panel.lines:
             labels.setdefault(line.label, _line(axis, line))
-        _axes(axis, panel)
+        _axes(axis, panel, round(11 * width))
     if share:
         groups: dict[int, list[Axes]] = {}
         for at, axis in enumerate(grid.flat[: len(shown)]):
@@ -141,9 +142,9 @@ def draw(
     return figure
 
 
-def _axes(axis: Axes, panel: Panel) -> None:
+def _axes(axis: Axes, panel: Panel, characters: int) -> None:
     axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
-    axis.set_title(panel.title, fontsize=10)
+    axis.set_title("\n".join(textwrap.fill(line, characters) for line in panel.title.split("\n")), fontsize=10)
     if panel.log_x:
         axis.set_xscale("log")
     if panel.log_y:

@@ -69,7 +69,7 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
         "percentiles": draw(
             [panel for result in results for panel in _percentiles(result, every)],
             f"{setting(params, keys)}; seed {params.train.seeds[0]} alone, through running statistics. Lines: medians; "
-            "bands: from the 15th to the 85th percentile, over the test images of the probe.",
+            "bands: from the 15th to the 85th percentile, over 1000 validation images.",
             columns=4,
             width=4.0,
             height=2.4,

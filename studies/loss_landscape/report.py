@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.analysis.statistics import Interval, compare, failures, interval, learned, of_survivors
+from pipeline.analysis.statistics import compare, exponential, failures, interval, learned, of_survivors
 from pipeline.analysis.tables import format_failures, format_interval, format_mean, format_number, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting
@@ -89,13 +89,9 @@ def _smoothness(results: Sequence[Result], settings: Evaluate) -> tuple[dict[str
                     measure,
                     format_number(np.exp(comparison.control.mean.value)),
                     format_number(np.exp(comparison.treatment.mean.value)),
-                    format_interval(_exponential(comparison.difference), digits=3),
+                    format_interval(exponential(comparison.difference), digits=3),
                 ]
     return questions, cells
-
-
-def _exponential(interval: Interval) -> Interval:
-    return Interval(np.exp(interval.value), np.exp(interval.low), np.exp(interval.high))
 
 
 def _noise(results: Sequence[Result], settings: Evaluate) -> tuple[dict[str, Question], dict[str, list[str]]]:
@@ -168,7 +164,7 @@ def _panel(results: Sequence[Result], rate: str, name: str, settings: Evaluate, 
         batchnorm, plain = (result.outcomes[variant] for variant in ("batchnorm", "plain"))
         kept = (batchnorm.diverged_at == 0) & (plain.diverged_at == 0)
         logarithms = (_log(batchnorm, name) - _log(plain, name))[kept]
-        means = [_exponential(interval(column, settings.confidence)) for column in logarithms.T]
+        means = [exponential(interval(column, settings.confidence)) for column in logarithms.T]
         x = [float(every * at) for at in range(len(means))]
         lines.append(mean_line("with noise" if noise else "without noise", x, means, 1, STYLES[noise]))
     title = f"learning rate {rate}: {name}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline.analysis.statistics import compare, failures, summarise
 from pipeline.analysis.tables import format_failures, format_interval, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
-from pipeline.analysis.wording import count_of, setting
+from pipeline.analysis.wording import count_of, setting, value_words
 from pipeline.params import Params, Variant
 from pipeline.sweeps.panels import Line, Panel, axis_of, draw, error, style_of
 from pipeline.sweeps.report import Report, Result, best
@@ -86,4 +86,4 @@ def _panel(function: str, by_position: dict[str, list[Result]], params: Params) 
         at = next(at for at, result in enumerate(at_position) if result is best(at_position, variant))
         ring = {**own, "linestyle": "", "marker": "o", "markersize": 10, "markerfacecolor": "none"}
         lines.append(Line("chosen", [x[at]], [middle[at]], style=ring))
-    return Panel(function, lines, "learning rate", "held-out error (%)", log_x=log, log_y=True)
+    return Panel(value_words(function), lines, "learning rate", "held-out error (%)", log_x=log, log_y=True)

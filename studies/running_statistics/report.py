@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import Interval, compare, interval, of_survivors, summarise
+from pipeline.analysis.statistics import Interval, compare, exponential, interval, of_survivors, summarise
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting
@@ -62,13 +62,14 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
         rule(primary, settings.margin),
         "",
     ]
+    seeds = count_of(len(params.train.seeds), "seed")
     note = (
-        f"{setting(params, results[0].point.values)}, Batch Normalization, means of "
-        f"{count_of(len(params.train.seeds), 'seed')}; bands: Student's {100 * settings.confidence:g} % intervals."
+        f"{setting(params, results[0].point.values)}, Batch Normalization, {seeds}; "
+        f"bands: Student's {100 * settings.confidence:g} % intervals."
     )
     figures = {
-        "statistics": draw(panels, f"{note} Differences are pair by pair.", columns=2, share="all"),
-        "lags": draw(_lags(results, settings, every), note, columns=2),
+        "statistics": draw(panels, f"{note} Lines: means of differences, seed by seed.", columns=2, share="all"),
+        "lags": draw(_lags(results, settings, every), f"{note} Lines: geometric means.", columns=2),
     }
     return Report(lines, figures, {"statistics": (header, rows)})
 
@@ -90,8 +91,8 @@ def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Pan
     for name, label in LAGS.items():
         lines = []
         for result, shade in zip(results, shades, strict=True):
-            values = result.outcomes["batchnorm"].probed[name]
-            means = [interval(column, settings.confidence) for column in values.T]
+            values = np.log(np.maximum(result.outcomes["batchnorm"].probed[name], 1e-12))  # no interval is below 0
+            means = [exponential(interval(column, settings.confidence)) for column in values.T]
             style = {"color": str(0.9 - shade), "linestyle": "-", "linewidth": 1 + 1.5 * shade}
             line_label = f"learning rate {result.point.values['train.lr']}"
             lines.append(mean_line(line_label, _steps(means, every), means, 1, style))

@@ -14,6 +14,7 @@ from pipeline.analysis.statistics import (
     Floats,
     Interval,
     compare,
+    exponential,
     failures,
     for_new_images,
     holm,
@@ -134,6 +135,14 @@ def test_the_difference_among_pairs_that_learn_is_beside_that_of_all() -> None:
     among, count = comparison.learned
     assert (among, count) == (interval(np.array([0.96 - 0.93, 0.97 - 0.95]), 0.95), 2)
     assert compare(treatment, control, 0.95).learned is None
+
+
+def test_the_exponential_of_a_mean_logarithm_is_a_geometric_mean() -> None:
+    values = np.array([1.0, 10.0, 100.0])
+    mean = exponential(interval(np.log(values), 0.95))
+    assert mean.value == pytest.approx(10)
+    assert mean.low * mean.high == pytest.approx(100)
+    assert math.isnan(exponential(Interval(0, NAN, NAN)).low)
 
 
 def test_exchanging_treatment_and_control_mirrors_the_result() -> None:
