@@ -44,10 +44,14 @@ def test_every_run_is_finished(store: Path) -> None:
 
 
 def test_what_is_done_more_than_once_is_recorded_as_often_without_a_value_lost(store: Path) -> None:
-    """Of parameters, points of every metric, pictures and files, none may be missing from either of equal runs."""
+    """Of parameters, points of every metric, pictures and files, none may be missing from either of equal runs.
+
+    Images that have their run get no other one, so whoever comes later adds none.
+    """
     records = project.records(store)
     times = {text.split()[0]: count for text, count in records.items()}
-    assert {name: times.get(name) for name in PIPELINE} == dict.fromkeys(PIPELINE, 3)
+    assert {name: times.get(name) for name in PIPELINE[1:]} == dict.fromkeys(PIPELINE[1:], 3)
+    assert 1 <= times["download"] <= 3
     points = {text: count for text, count in records.items() if text.split()[0] not in PIPELINE}
     assert sorted(text.split(" FINISHED")[0] for text in points) == [
         *(f"{variant} lr={lr}" for variant in ("batchnorm", "plain") for lr in ("0.01", "0.1")),
