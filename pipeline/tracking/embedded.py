@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import os
 import sqlite3
 import sys
@@ -24,8 +25,8 @@ _RECORDED = """
 def has_runs(digests: Collection[str]) -> bool:
     """Return whether the current experiment has a finished run for each of these outputs, and no run is under way.
 
-    It is False, too, where only MLflow can tell: of a server, of a file that is missing or damaged, and of runs under
-    way, which may be those of dead processes.
+    It is False, too, where only MLflow can tell: of a server, of a file that is missing, damaged or of a version that
+    is unknown here, and of runs under way, which may be those of dead processes.
     """
     path = place.path_of(place.uri())
     if not path:
@@ -41,10 +42,21 @@ def has_runs(digests: Collection[str]) -> bool:
             recorded = {value for (value,) in store.execute(_RECORDED.format(column), (OUTPUTS_TAG, experiment))}
             if not recorded.issuperset(digests) or store.execute(_RUNNING).fetchone():
                 return False
+            if not all(_is_known(version) for (version,) in store.execute("SELECT version_num FROM alembic_version")):
+                return False
         look_over(path)
     except sqlite3.Error:
         return False
     return True
+
+
+def _is_known(version: str) -> bool:
+    """Return whether the MLflow that is installed has a migration to this version of a store."""
+    mlflow = importlib.util.find_spec("mlflow")  # which does not import it
+    if not mlflow or not mlflow.origin:
+        return False
+    migrations = Path(mlflow.origin).parent / "store" / "db_migrations" / "versions"
+    return any(migrations.glob(f"{version}_*.py"))
 
 
 @functools.cache

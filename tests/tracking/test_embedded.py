@@ -50,6 +50,19 @@ def test_a_run_under_way_is_for_mlflow_to_judge(client: mlflow.MlflowClient) -> 
     assert embedded.has_runs(["e3"])
 
 
+def test_a_store_of_a_newer_mlflow_is_for_mlflow_to_judge(database: Path) -> None:
+    record("e9")
+    assert embedded.has_runs(["e9"])
+    with contextlib.closing(sqlite3.connect(database / "mlflow.db")) as store:
+        ((version,),) = store.execute("SELECT version_num FROM alembic_version")
+        store.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        store.commit()
+        newer = embedded.has_runs(["e9"])
+        store.execute("UPDATE alembic_version SET version_num = ?", (version,))
+        store.commit()
+    assert not newer
+
+
 @pytest.mark.parametrize("by", ["ID", "NAME"])
 def test_the_current_experiment_counts(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     record(f"e4 {by}", f"course {by}")
