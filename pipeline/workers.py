@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -105,9 +106,8 @@ class Pool:
             UserError: A job's worker was killed, and so was the one that tried the job again.
         """
         self.start()
-        longest_first = sorted(enumerate(jobs), key=lambda numbered: _steps(numbered[1]), reverse=True)
-        left = dict(longest_first)
-        killed: dict[int, int] = {}
+        left = dict(sorted(enumerate(jobs), key=lambda numbered: _length(numbered[1]), reverse=True))
+        killed: Counter[int] = Counter()
         while left:
             running: set[int] = set()
             try:
@@ -115,13 +115,13 @@ class Pool:
                     del left[number]
                     yield number, result
             except BrokenProcessPool:
-                for number in running & left.keys() or left.keys():
-                    killed[number] = killed.get(number, 0) + 1
+                killed.update(running & left.keys() or left.keys())
                 if ATTEMPTS in killed.values():
-                    seeds = next(jobs[number].part.seeds for number, times in killed.items() if times == ATTEMPTS)
+                    number = next(number for number, times in killed.items() if times == ATTEMPTS)
+                    seeds = ", ".join(map(str, jobs[number].part.seeds))
                     raise UserError(
-                        f"a worker process was killed {ATTEMPTS} times while it trained seed {_listed(seeds)}, perhaps "
-                        "for want of memory; what was completed is kept, and train.workers = 1 takes the least memory"
+                        f"a worker process was killed {ATTEMPTS} times while it trained seed {seeds}, perhaps for want "
+                        "of memory; what was completed is kept, and train.workers = 1 takes the least memory"
                     ) from None
 
     def _run(
@@ -205,14 +205,10 @@ def _tensor(shared: tuple[Any, torch.Size, torch.dtype]) -> Tensor:
     return torch.frombuffer(raw, dtype=dtype).view(shape)
 
 
-def _steps(job: Job[Any]) -> float:
+def _length(job: Job[Any]) -> float:
     """Return about how long a job takes, in any unit: each network's steps have a constant cost and one by image."""
     train = job.part.train
     return len(job.part.seeds) * train.epochs * (1 + 100 / train.batch_size)
-
-
-def _listed(seeds: tuple[int, ...]) -> str:
-    return ", ".join(map(str, seeds))
 
 
 @contextlib.contextmanager

@@ -125,7 +125,7 @@ def paired(values: Mapping[Variant, Floats], seeds: Sequence[int], difference: I
     order = np.argsort(np.nan_to_num(control, nan=-1), kind="stable")
     drawn = {first: control[order], second: treatment[order]}
     places = np.arange(len(seeds))
-    ends = [_errors(array) for array in drawn.values()]
+    ends = [errors_of(np.nan_to_num(array)) for array in drawn.values()]
     errors.vlines(places, *ends, color="0.75", zorder=1)
     for marker, (variant, array), end in zip("so", drawn.items(), ends, strict=True):
         kept = np.isfinite(array)
@@ -159,7 +159,7 @@ def per_digit(values: Mapping[Variant, Floats], note: str) -> Figure:
     axis = axes[0, 0]
     for offset, marker, (variant, array) in zip((-0.15, 0.15), "so", values.items(), strict=True):
         places = np.arange(array.shape[1]) + offset
-        errors = _errors(array[np.isfinite(array).all(axis=1)])
+        errors = errors_of(array[np.isfinite(array).all(axis=1)])
         axis.scatter(np.tile(places, len(errors)), errors, s=8, alpha=0.35, color=COLOURS[variant], linewidths=0)
         label = f"{VARIANT_NAMES[variant]}, median of seeds"
         axis.scatter(places, median(errors), marker=marker, color=COLOURS[variant], label=label)
@@ -171,9 +171,9 @@ def per_digit(values: Mapping[Variant, Floats], note: str) -> Figure:
     return figure
 
 
-def _errors(accuracies: Floats) -> Floats:
-    """Return errors in per cent, at least 0.05 for a logarithmic axis; 100 of trainings that diverged."""
-    errors: Floats = np.maximum(100 - 100 * np.nan_to_num(accuracies), 0.05)
+def errors_of(accuracies: Floats, least: float = 0.05) -> Floats:
+    """Return the errors of accuracies in per cent, at least `least`, for a logarithmic axis; NaN stays."""
+    errors: Floats = np.maximum(100 - 100 * accuracies, least)
     return errors
 
 
@@ -242,9 +242,7 @@ def legend(figure: Figure, axis: Axes) -> None:
 
 def shared_legend(figure: Figure, variants: Sized) -> None:
     """Put the legend of the first axis that shows all variants above the figure."""
-    axis = next(axis for axis in figure.axes if len(axis.get_legend_handles_labels()[0]) == len(variants))
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    legend(figure, next(axis for axis in figure.axes if len(axis.get_legend_handles_labels()[0]) == len(variants)))
 
 
 def layers(tensors: Iterable[str]) -> list[str]:

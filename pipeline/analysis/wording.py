@@ -53,7 +53,7 @@ def setting(params: Params, varied: Collection[str] = ()) -> str:
         *([] if "train.optimizer" in varied else [OPTIMIZERS[train.optimizer]]),
         *([] if "train.lr" in varied else [f"learning rate {train.lr:g}"]),
         *([] if batches else [f"batches of {train.batch_size}"]),
-        *([] if epochs else [f"{train.epochs} epoch{'s' * (train.epochs != 1)}"]),
+        *([] if epochs else [count_of(train.epochs, "epoch")]),
     ]
     return ", ".join(parts)
 

@@ -13,7 +13,7 @@ from pipeline.params import Params
 from pipeline.training.history import save_history
 from pipeline.training.job import Job, Workers
 from pipeline.training.loop import OnEpoch, Trained, fit
-from pipeline.training.population import Population
+from pipeline.training.population import Population, name_of
 from pipeline.training.progress import Progress
 from pipeline.training.settings import save_settings
 
@@ -56,13 +56,8 @@ def train_variant(
         checkpoints: Where to save states while training, and to continue from.
     """
     parts = population.parts(workers.count, workers.memory)
-    jobs = [TrainJob(part, checkpoints and checkpoints / _file(part)) for part in parts]
+    jobs = [TrainJob(part, checkpoints and checkpoints / f"{name_of(part.seeds)}.checkpoint") for part in parts]
     with Progress(jobs, f"train {population.variant}") as progress:
         trained = dict(workers.run(jobs, progress))
     save_history(folder, population.seeds, Trained.join([trained[number] for number in range(len(jobs))]))
     save_settings(folder, params, images)
-
-
-def _file(part: Population) -> str:
-    """Return the name of a part's checkpoint, which an equal part finds again."""
-    return "-".join(map(str, part.seeds[:1] + part.seeds[1:][-1:])) + f"-{len(part.seeds)}.safetensors"

@@ -15,21 +15,19 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.analysis.statistics import Bools
 from pipeline.data.dataset import Examples, Split
 from pipeline.files import write_atomic
 from pipeline.network.metrics import predict, score
 from pipeline.network.network import Network
 from pipeline.network.perceptron import restore
 from pipeline.sweeps.probe import Probe
-from pipeline.training.history import Floats
+from pipeline.training.history import Floats, diverged_at
 from pipeline.training.job import Job
 from pipeline.training.loop import OnEpoch, fit
-from pipeline.training.population import Population
-
-Bools = NDArray[np.bool_]
+from pipeline.training.population import Population, name_of
 
 PROBED = "probed."  # prefix of a probe's measurements in the file of an outcome
 SEEDS = "seeds"  # in the file of an outcome
@@ -119,14 +117,13 @@ class OutcomeJob(Job[Outcome]):
             trained = fit(self.part, split.train, measure, probing=probing, checkpoint=checkpoint, on_epoch=on_epoch)
         loss = trained.loss.double().numpy()
         tested = _test(self.part, trained.weights, split.test)
-        diverged = ~np.isfinite(loss)
         return Outcome(
             train_loss=loss.reshape(len(loss), self.part.train.epochs, -1).mean(axis=2),
             validation_loss=trained.measured["loss"].double().numpy(),
             validation_accuracy=trained.measured["accuracy"].numpy(),
             test_loss=tested["loss"].double().numpy(),
             test_accuracy=tested["accuracy"].numpy(),
-            diverged_at=np.where(diverged.any(axis=1), diverged.argmax(axis=1) + 1, 0).astype(float),
+            diverged_at=diverged_at(loss),
             probed={name: tensor.double().numpy() for name, tensor in trained.probed.items()},
             correct=tested["correct"].numpy(),
         )
@@ -144,8 +141,7 @@ def _test(part: Population, weights: Mapping[str, Tensor], test: Examples) -> di
 
 def outcome_file(folder: Path, seeds: Sequence[int]) -> Path:
     """Return the file for the outcome of a part with these seeds."""
-    digest = hashlib.sha256(json.dumps(list(seeds)).encode()).hexdigest()[:8]
-    return folder / f"{seeds[0]}-{seeds[-1]}-{digest}.safetensors"
+    return folder / f"{name_of(seeds)}.safetensors"
 
 
 def save_outcome(folder: Path, seeds: Sequence[int], outcome: Outcome) -> None:

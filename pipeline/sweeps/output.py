@@ -13,7 +13,8 @@ from pipeline.params import VARIANTS, Params
 from pipeline.sweeps import panels
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
-from pipeline.sweeps.report import Report, Result, answer, best, groups, seeds_table, table
+from pipeline.sweeps.report import Report, answer, seeds_table, table
+from pipeline.sweeps.result import Result, best, groups
 from pipeline.sweeps.study import Study
 
 if TYPE_CHECKING:

@@ -11,7 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from pipeline.analysis.figures import COLOURS, DASHES, FAILED, STYLE, VARIANT_NAMES, Floats, blank, footnote, plain_log
+from pipeline.analysis.figures import (
+    COLOURS,
+    DASHES,
+    FAILED,
+    STYLE,
+    VARIANT_NAMES,
+    Floats,
+    blank,
+    errors_of,
+    footnote,
+    plain_log,
+)
 from pipeline.analysis.statistics import Interval, Summary
 from pipeline.analysis.wording import key_words, value_words
 from pipeline.params import Variant
@@ -215,7 +226,7 @@ def _finals(variant: Variant, x: Sequence[float], finals: Sequence[Finals]) -> l
 
 def error(accuracy: float) -> float:
     """Return the error in per cent of an accuracy, at least 0.01 for a logarithmic axis."""
-    return float(np.maximum(100 - 100 * accuracy, 0.01))
+    return float(errors_of(np.array(accuracy), least=0.01))
 
 
 def axis_of(texts: Sequence[str]) -> tuple[list[float], bool, Sequence[str] | None]:

@@ -1,4 +1,4 @@
-"""The results of a sweep: the table of its points, the best point of each variant, and the answer in words."""
+"""The results of a sweep in tables and in words: its points, its trainings, and the best point of each variant."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +11,8 @@ from pipeline.analysis.statistics import (
     LEARNED,
     Comparison,
     Interval,
-    Proportion,
-    Summary,
-    compare,
     failures,
     for_new_images,
-    learned,
-    of_survivors,
     summarise,
 )
 from pipeline.analysis.tables import (
@@ -32,49 +27,15 @@ from pipeline.analysis.tables import (
     per_seed,
 )
 from pipeline.analysis.verdicts import Question, judge, rule
+from pipeline.analysis.wording import count_of
 from pipeline.params import VARIANTS, Evaluate, Variant
 from pipeline.sweeps.grid import Point
-from pipeline.sweeps.outcome import Outcome
-from pipeline.training.history import Floats
+from pipeline.sweeps.result import Result, choose, compare_best, groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEST = "best points"  # the name of the comparison of the variants at their best points
-
-
-@dataclass(frozen=True)
-class Result:
-    """One point of the grid with the outcome of each variant. Trainings that diverged have no accuracy: NaN."""
-
-    point: Point
-    outcomes: Mapping[Variant, Outcome]
-
-    def final(self, variant: Variant) -> Floats:
-        """Return the validation accuracy [seeds] after the last epoch."""
-        outcome = self.outcomes[variant]
-        return of_survivors(outcome.validation_accuracy[:, -1], outcome.diverged_at)
-
-    def tested(self, variant: Variant) -> Floats:
-        """Return the test accuracy [seeds]."""
-        outcome = self.outcomes[variant]
-        return of_survivors(outcome.test_accuracy, outcome.diverged_at)
-
-    def summary(self, variant: Variant, settings: Evaluate) -> Summary:
-        """Return mean, median and quartiles over seeds of the final validation accuracy."""
-        return summarise(self.final(variant), settings.confidence)
-
-    def failures(self, variant: Variant, settings: Evaluate) -> Proportion:
-        """Return how many trainings failed: a final validation accuracy below 0.9, or diverged."""
-        return failures(self.final(variant), settings.confidence)
-
-    def diverged(self, variant: Variant) -> int:
-        """Return how many trainings diverged."""
-        return int(np.count_nonzero(self.outcomes[variant].diverged_at))
-
-    def difference(self, settings: Evaluate) -> Comparison:
-        """Compare the variants' final validation accuracies, seed by seed."""
-        return compare(self.final("batchnorm"), self.final("plain"), settings.confidence)
 
 
 @dataclass(frozen=True)
@@ -84,11 +45,6 @@ class Report:
     lines: list[str]
     figures: dict[str, "Figure"]
     tables: dict[str, Table] = field(default_factory=dict)
-
-
-def best(results: Sequence[Result], variant: Variant) -> Result:
-    """Return the point with the greatest mean validation accuracy, of equals the first; divergence counts as 0."""
-    return max(results, key=lambda result: float(np.nan_to_num(result.final(variant)).mean()))
 
 
 def table(results: Sequence[Result], settings: Evaluate) -> Table:
@@ -139,14 +95,6 @@ def seeds_table(results: Sequence[Result]) -> Table:
         )
     ]
     return [*keys, *PER_SEED], rows
-
-
-def groups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
-    """Group the points by their values of all keys but the first."""
-    grouped: dict[tuple[str, ...], list[Result]] = {}
-    for result in results:
-        grouped.setdefault(tuple(result.point.values.values())[1:], []).append(result)
-    return grouped
 
 
 def answer(
@@ -219,7 +167,7 @@ def _best(results: Sequence[Result], settings: Evaluate, holdout: int) -> list[s
             f"failed {failed}."
         )
     comparison = compare_best(chosen, settings)
-    lines += ["", f"Difference at the two best points, over {_pairs(comparison.pairs)}{_found(comparison)}."]
+    lines += ["", f"Difference at the two best points, over {count_of(comparison.pairs, 'pair')}{_found(comparison)}."]
     lines += _more(chosen, comparison, settings)
     if len(groups(results)) > 1:
         lines += ["", *_best_by_group(results, settings)]
@@ -231,10 +179,6 @@ def _found(comparison: Comparison) -> str:
         return ""
     p = f", p {format_p(comparison.sign_flip)} (exact sign-flip test)" if comparison.pairs > 1 else ""
     return f": {format_interval(comparison.difference)}{p}"
-
-
-def _pairs(count: int) -> str:
-    return f"{count} pair{'s' * (count != 1)}"
 
 
 def _judge_best(results: Sequence[Result], settings: Evaluate, primary: str | None) -> list[str]:
@@ -258,18 +202,13 @@ def _judge_best(results: Sequence[Result], settings: Evaluate, primary: str | No
     ]
 
 
-def choose(results: Sequence[Result]) -> dict[Variant, Result]:
-    """Return the best point of each variant."""
-    return {variant: best(results, variant) for variant in VARIANTS}
-
-
 def _more(chosen: Mapping[Variant, Result], comparison: Comparison, settings: Evaluate) -> list[str]:
     """Say what is known of the two best points beyond their mean difference."""
     lines = []
     if comparison.learned and comparison.learned[1] < comparison.pairs:
         among, count = comparison.learned
         value = f", the difference is {format_interval(among)}" if count else ": none"
-        lines += ["", f"Where both networks learn ({_pairs(count)}){value}."]
+        lines += ["", f"Where both networks learn ({count_of(count, 'pair')}){value}."]
     both = np.all([result.outcomes[variant].diverged_at == 0 for variant, result in chosen.items()], axis=0)
     correct = {variant: result.outcomes[variant].correct for variant, result in chosen.items()}
     if all(array.size for array in correct.values()):
@@ -307,13 +246,6 @@ def _best_by_group(results: Sequence[Result], settings: Evaluate) -> list[str]:
         "",
         *markdown_table(header, rows),
     ]
-
-
-def compare_best(chosen: Mapping[Variant, Result], settings: Evaluate) -> Comparison:
-    """Compare the test accuracies of the variants, each at its chosen point, seed by seed."""
-    accuracies = {variant: result.tested(variant) for variant, result in chosen.items()}
-    both = learned(accuracies["batchnorm"]) & learned(accuracies["plain"])
-    return compare(accuracies["batchnorm"], accuracies["plain"], settings.confidence, both)
 
 
 def _describe(point: Point) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.params import Params, format_value, parse
 from pipeline.sweeps.probe import Probe, load_function
-from pipeline.sweeps.report import Report, Result
+from pipeline.sweeps.report import Report
+from pipeline.sweeps.result import Result
 
 REPORT, PROBE = "report.py", "probe.py"
 

@@ -69,7 +69,7 @@ class History:
 
     def diverged(self) -> int:
         """Return the number of networks whose training loss was ever infinite or not a number."""
-        return _diverged(self.train_loss)
+        return int(np.count_nonzero(diverged_at(self.train_loss)))
 
 
 def save_history(folder: Path, seeds: Sequence[int], trained: "Trained") -> None:
@@ -92,7 +92,7 @@ def save_history(folder: Path, seeds: Sequence[int], trained: "Trained") -> None
         "train": {"loss": _spread(loss[:, -1])},
         "validation": {name: _spread(measured[name][:, -1].astype(float)) for name in ("accuracy", "loss")},
         "seeds": len(seeds),
-        "diverged": _diverged(loss),
+        "diverged": int(np.count_nonzero(diverged_at(loss))),
     }
     write_atomic(folder / "metrics.json", to_json(metrics))
 
@@ -142,8 +142,10 @@ def _check_shapes(history: History) -> None:
         raise ValueError("rows are missing")
 
 
-def _diverged(loss: Floats) -> int:
-    return int((~np.isfinite(loss)).any(axis=1).sum())
+def diverged_at(train_loss: Floats) -> Floats:
+    """Return the first iteration, from 1, whose loss [seeds, iterations] is not finite; 0 if there is none."""
+    diverged = ~np.isfinite(train_loss)
+    return np.where(diverged.any(axis=1), diverged.argmax(axis=1) + 1, 0).astype(float)
 
 
 def _spread(values: Floats) -> dict[str, float]:

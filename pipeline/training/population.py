@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -88,3 +89,9 @@ class Population:
             [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
         ]
         return hashlib.sha256(json.dumps(determinants, sort_keys=True).encode()).hexdigest()
+
+
+def name_of(seeds: Sequence[int]) -> str:
+    """Return the name of a file for some seeds of a population, which no other seeds have."""
+    digest = hashlib.sha256(json.dumps(list(seeds)).encode()).hexdigest()
+    return f"{seeds[0]}-{seeds[-1]}-{digest[:8]}"

@@ -12,7 +12,8 @@ from pipeline.analysis.wording import count_of, point_words, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.panels import Line, Panel, draw, style_of
-from pipeline.sweeps.report import Report, Result
+from pipeline.sweeps.report import Report
+from pipeline.sweeps.result import Result
 from pipeline.training.history import Floats
 
 LEVELS = (15, 50, 85)

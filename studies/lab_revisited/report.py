@@ -11,7 +11,8 @@ from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.report import Report, Result
+from pipeline.sweeps.report import Report
+from pipeline.sweeps.result import Result
 from pipeline.training.history import Floats
 
 POSITIONS = {"after_activation": "after the sigmoid (the lab)", "before_activation": "before the sigmoid (the paper)"}

@@ -11,7 +11,8 @@ from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.panels import Panel, draw, mean_line
-from pipeline.sweeps.report import Report, Result
+from pipeline.sweeps.report import Report
+from pipeline.sweeps.result import Result
 from pipeline.training.history import Floats
 
 MEASURES = ("range of the loss", "change of the gradient", "effective smoothness")

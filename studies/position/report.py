@@ -8,7 +8,8 @@ from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting, value_words
 from pipeline.params import Params, Variant
 from pipeline.sweeps.panels import Line, Panel, axis_of, draw, error, style_of
-from pipeline.sweeps.report import Report, Result, best
+from pipeline.sweeps.report import Report
+from pipeline.sweeps.result import Result, best
 
 POSITIONS = {"after_activation": "after the activation", "before_activation": "before the activation"}
 

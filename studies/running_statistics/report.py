@@ -11,7 +11,8 @@ from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params
 from pipeline.sweeps.panels import Panel, draw, mean_line
-from pipeline.sweeps.report import Report, Result
+from pipeline.sweeps.report import Report
+from pipeline.sweeps.result import Result
 
 KINDS = ("running", "batch", "recomputed")
 STYLES = {  # of differences from recomputed statistics; no colour of a variant

@@ -401,6 +401,19 @@ def test_a_stage_goes_on_from_its_last_epoch(project: Path, monkeypatch: pytest.
     shutil.rmtree(project / "runs")
 
 
+def test_a_stage_does_not_go_on_from_the_state_of_other_seeds(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def curves(seeds: str) -> bytes:
+        assert CliRunner().invoke(main, ["train", "plain", "--epochs", "4", "--seeds", seeds]).exit_code == 0
+        return (project / "runs" / "plain" / "train_loss.csv").read_bytes()
+
+    undisturbed = curves("0,5,9")
+    with monkeypatch.context() as patch:
+        epochs_until(patch, 3)
+        assert CliRunner().invoke(main, ["train", "plain", "--epochs", "4", "--seeds", "0,3,9"]).exit_code == 130
+    assert curves("0,5,9") == undisturbed
+    shutil.rmtree(project / "runs")
+
+
 @pytest.mark.usefixtures("project")
 def test_what_was_trained_is_found_by_every_sweep_however_it_is_written(trained: list[str]) -> None:
     done("--grid", "lr=0.01,0.1", "--batch_size", "8")  # two points of the first sweep

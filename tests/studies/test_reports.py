@@ -16,7 +16,8 @@ from pipeline.files import to_csv
 from pipeline.params import Params
 from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.report import Report, Result
+from pipeline.sweeps.report import Report
+from pipeline.sweeps.result import Result
 from studies.internal_covariate_shift import report as internal_covariate_shift
 from studies.internal_covariate_shift.report import shift
 from studies.lab_revisited import report as lab_revisited

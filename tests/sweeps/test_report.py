@@ -24,7 +24,8 @@ from pipeline.sweeps import panels
 from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.output import write_results
-from pipeline.sweeps.report import Result, answer, best, compare_best, seeds_table, table
+from pipeline.sweeps.report import answer, seeds_table, table
+from pipeline.sweeps.result import Result, best, compare_best
 from tests.samples import PARAMS
 
 SETTINGS = {"hidden": "5", "seeds": "0,1", "epochs": "1", "batch_size": "8", "device": "cpu", "threads": "1"}

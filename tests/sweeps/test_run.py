@@ -17,7 +17,7 @@ from pipeline.sweeps.grid import Point, list_points
 from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, OutcomeJob, outcome_digest
 from pipeline.sweeps.output import pair_up
 from pipeline.sweeps.plan import Task, estimate, load_split, plan
-from pipeline.sweeps.report import Result
+from pipeline.sweeps.result import Result
 from pipeline.sweeps.run import train_tasks
 from pipeline.training.job import ThisProcess, Workers
 from pipeline.training.population import Population

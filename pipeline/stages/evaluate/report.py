@@ -18,7 +18,7 @@ from pipeline.analysis.tables import (
     markdown_table,
 )
 from pipeline.analysis.verdicts import Judgement, Question, judge, rule
-from pipeline.analysis.wording import OPTIMIZERS
+from pipeline.analysis.wording import OPTIMIZERS, count_of
 from pipeline.network.perceptron import widths
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.training.history import History
@@ -127,7 +127,7 @@ def headline(params: Params, finding: Finding, judgement: Judgement) -> str:
     failed = {variant: f"{count.count:g} of {count.total} failed" for variant, count in finding.failures.items()}
     setting = (
         f"With {OPTIMIZERS[train.optimizer]} at learning rate {train.lr:g}, batches of {train.batch_size} and "
-        f"{train.epochs} epoch{'s' * (train.epochs != 1)}, the {size} {params.model.activation} network reaches "
+        f"{count_of(train.epochs, 'epoch')}, the {size} {params.model.activation} network reaches "
         "a mean test accuracy of "
         f"{_number(accuracy.treatment.mean.value)} with Batch Normalization ({failed['batchnorm']}) and "
         f"{_number(accuracy.control.mean.value)} without ({failed['plain']})"
@@ -173,7 +173,7 @@ def _unnamed(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _ending(comparison: Comparison, verdict: str) -> str:
-    pairs = f"{comparison.pairs} pair{'s' * (comparison.pairs != 1)} of trainings"
+    pairs = f"{count_of(comparison.pairs, 'pair')} of trainings"
     if comparison.pairs < 2:
         return f"{pairs}, too few for an interval"
     difference = f"a difference of {_interval(comparison.difference, sign='+')}, over {pairs}"
@@ -196,7 +196,7 @@ def _more(finding: Finding) -> list[str]:
     if accuracy.learned:
         among, count = accuracy.learned
         value = f", the difference is {_interval(among, sign='+')}" if count else ": none"
-        lines.append(f"- Where both networks learn ({count} pair{'s' * (count != 1)}){value}.")
+        lines.append(f"- Where both networks learn ({count_of(count, 'pair')}){value}.")
     if math.isfinite(finding.new_images.low):
         lines.append(
             "- For new digits, seeds and test images both drawn anew, the difference is "

@@ -1,0 +1,90 @@
+"""The figures of the comparison."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.analysis import figures, histograms
+from pipeline.analysis.statistics import compare
+from pipeline.analysis.wording import count_of, setting
+from pipeline.network import activations
+from pipeline.params import VARIANTS, Params, Variant
+from pipeline.stages.evaluate.tested import Tested
+from pipeline.training.history import Floats, History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def pictures(
+    params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested], layer: int
+) -> dict[str, "Figure"]:
+    """Draw both variants, by the names of the files; `layer` is the one that the lab shows."""
+    final = {v: {name: counts[:, -1] for name, counts in histories[v].histograms.items()} for v in VARIANTS}
+    names = {name for counts in final.values() for name in counts}
+    activation = params.model.activation
+    where = "validation" if params.data.holdout else "test"
+    note = f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant."
+    survived = {v: tested[v].diverged_at == 0 for v in VARIANTS}
+    accuracy = compare(tested["batchnorm"].accuracy, tested["plain"].accuracy, params.evaluate.confidence)
+    typical = {v: _typical(tested[v].accuracy) for v in VARIANTS}
+    correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
+    by_class = {v: correct[v] / np.maximum(tested[v].confusion.sum(axis=2), 1) for v in VARIANTS}
+    return {
+        "activations": histograms.by_layer(
+            final,
+            {name: activations.scale(name, activation) for name in names},
+            {
+                name: histograms.saturated_zones(name, activation)
+                for name in names
+                if any(f"{name}.saturated" in histories[v].moments for v in VARIANTS)
+            },
+            f"{note} After the last epoch, over all validation images and units.",
+        ),
+        "activations_lab_view": histograms.lab_view(
+            {v: tested[v].lab_view for v in VARIANTS},
+            layer,
+            params.evaluate.digit,
+            f"{note} One test image, units of all seeds together, shared bins.",
+        ),
+        "loss_per_iteration": figures.curves(
+            {v: histories[v].train_loss for v in VARIANTS}, 1, "iteration", "training loss (nats)", note, log=True
+        ),
+        "accuracy_per_epoch": figures.curves(
+            {v: figures.errors_of(histories[v].validation_accuracy) for v in VARIANTS},
+            0,
+            "epoch (0: before training)",
+            f"{where} error (%)",
+            note,
+            log=True,
+        ),
+        "test_accuracy_pairs": figures.paired(
+            {v: tested[v].accuracy for v in VARIANTS},
+            params.train.seeds,
+            accuracy.difference,
+            f"{note} A pair shares initial weights and batches; sorted by plain. Right: Batch Normalization minus "
+            f"plain; line and grey band: mean of {count_of(accuracy.pairs, 'pair')} with Student's "
+            f"{100 * params.evaluate.confidence:g} % interval.",
+        ),
+        "accuracy_per_digit": figures.per_digit(
+            {v: np.where(survived[v][:, None], by_class[v], np.nan) for v in VARIANTS}, note
+        ),
+        "confusion": figures.confusions(
+            {v: tested[v].confusion[typical[v]] for v in VARIANTS},
+            {
+                v: f"{figures.VARIANT_NAMES[v]}, seed {params.train.seeds[typical[v]]}, "
+                f"accuracy {tested[v].accuracy[typical[v]]:.4f}"
+                for v in VARIANTS
+            },
+            f"{setting(params)}; of {count_of(len(params.train.seeds), 'seed')} of each variant, the one with the "
+            "median accuracy (of an even number, the lower one in the middle).",
+        ),
+    }
+
+
+def _typical(accuracy: Floats) -> int:
+    """Return the place of the median accuracy [seeds], the lower one of an even number; the first if all diverged."""
+    order = np.argsort(accuracy)  # NaN last
+    kept = int(np.isfinite(accuracy).sum())
+    return int(order[max(kept - 1, 0) // 2])

@@ -1,0 +1,80 @@
+"""The result of a point: the outcomes of both variants; and the best of several points."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.analysis.statistics import (
+    Comparison,
+    Proportion,
+    Summary,
+    compare,
+    failures,
+    learned,
+    of_survivors,
+    summarise,
+)
+from pipeline.params import VARIANTS, Evaluate, Variant
+from pipeline.sweeps.grid import Point
+from pipeline.sweeps.outcome import Outcome
+from pipeline.training.history import Floats
+
+
+@dataclass(frozen=True)
+class Result:
+    """One point of the grid with the outcome of each variant. Trainings that diverged have no accuracy: NaN."""
+
+    point: Point
+    outcomes: Mapping[Variant, Outcome]
+
+    def final(self, variant: Variant) -> Floats:
+        """Return the validation accuracy [seeds] after the last epoch."""
+        outcome = self.outcomes[variant]
+        return of_survivors(outcome.validation_accuracy[:, -1], outcome.diverged_at)
+
+    def tested(self, variant: Variant) -> Floats:
+        """Return the test accuracy [seeds]."""
+        outcome = self.outcomes[variant]
+        return of_survivors(outcome.test_accuracy, outcome.diverged_at)
+
+    def summary(self, variant: Variant, settings: Evaluate) -> Summary:
+        """Return mean, median and quartiles over seeds of the final validation accuracy."""
+        return summarise(self.final(variant), settings.confidence)
+
+    def failures(self, variant: Variant, settings: Evaluate) -> Proportion:
+        """Return how many trainings failed: a final validation accuracy below 0.9, or diverged."""
+        return failures(self.final(variant), settings.confidence)
+
+    def diverged(self, variant: Variant) -> int:
+        """Return how many trainings diverged."""
+        return int(np.count_nonzero(self.outcomes[variant].diverged_at))
+
+    def difference(self, settings: Evaluate) -> Comparison:
+        """Compare the variants' final validation accuracies, seed by seed."""
+        return compare(self.final("batchnorm"), self.final("plain"), settings.confidence)
+
+
+def best(results: Sequence[Result], variant: Variant) -> Result:
+    """Return the point with the greatest mean validation accuracy, of equals the first; divergence counts as 0."""
+    return max(results, key=lambda result: float(np.nan_to_num(result.final(variant)).mean()))
+
+
+def choose(results: Sequence[Result]) -> dict[Variant, Result]:
+    """Return the best point of each variant."""
+    return {variant: best(results, variant) for variant in VARIANTS}
+
+
+def groups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
+    """Group the points by their values of all keys but the first."""
+    grouped: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        grouped.setdefault(tuple(result.point.values.values())[1:], []).append(result)
+    return grouped
+
+
+def compare_best(chosen: Mapping[Variant, Result], settings: Evaluate) -> Comparison:
+    """Compare the test accuracies of the variants, each at its chosen point, seed by seed."""
+    accuracies = {variant: result.tested(variant) for variant, result in chosen.items()}
+    both = learned(accuracies["batchnorm"]) & learned(accuracies["plain"])
+    return compare(accuracies["batchnorm"], accuracies["plain"], settings.confidence, both)
