@@ -61,7 +61,7 @@ class PartTraining:
             loss = member_losses(self.network(images), labels)
             self.optimizer.step(self.joined.join(torch.autograd.grad(loss.sum(), self.weights)))
             losses.append(loss.detach())
-            if self._probing and (before + len(losses)) % self._probing.every == 0:
+            if self._probing and before + len(losses) in self._probing.steps:
                 self._measure("probed")
         self.losses.append(torch.stack(losses, dim=1))
         self.epoch += 1

@@ -275,7 +275,7 @@ def test_no_step_waits_for_a_device(params: Make, variant: Variant, position: st
     """The device `meta` computes shapes alone: whatever asked for a value would raise."""
     chosen = population(params(**SETTINGS, norm_position=position, optimizer=optimizer), variant)
     examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
-    training = PartTraining(chosen, examples, on(examples), Probing(2, on(examples)))
+    training = PartTraining(chosen, examples, on(examples), Probing(range(0, 9, 2), on(examples)))
     training.run_epoch()
     training.run_epoch()
     assert [losses.shape for losses in training.losses] == 2 * [(3, 4)]
@@ -379,11 +379,13 @@ NOISY = SETTINGS | {"noise": "true"}
 
 def test_probes_measure_within_epochs(params: Make, examples: Images) -> None:
     chosen, train, held = population(params(**SETTINGS), "batchnorm"), examples(50), examples(20, seed=1)
-    probed = fit(chosen, train, on(held), probing=Probing(2, on(held)))
-    assert probed.probed["loss"].shape == (3, 7)  # 12 iterations
-    assert torch.equal(probed.probed["logits"][:, [0, 2, 4, 6]], probed.measured["logits"])
-    assert not torch.equal(probed.probed["logits"][:, 1], probed.probed["logits"][:, 2])
-    assert fit(chosen, train, on(held), probing=Probing(5, on(held))).probed["loss"].shape == (3, 3)
+    probed = fit(chosen, train, on(held), probing=Probing([0, 2, 3, 6, 9, 12], on(held)))
+    assert probed.probed["loss"].shape == (3, 6)  # 3 epochs of 4 iterations
+    assert torch.equal(probed.probed["logits"][:, [0, 5]], probed.measured["logits"][:, [0, 3]])
+    every = fit(chosen, train, on(held), probing=Probing(range(13), on(held)))
+    assert torch.equal(every.probed["logits"][:, [0, 2, 3, 6, 9, 12]], probed.probed["logits"])
+    assert torch.equal(every.probed["logits"][:, ::4], every.measured["logits"])
+    assert fit(chosen, train, on(held), probing=Probing(range(0, 13, 5), on(held))).probed["loss"].shape == (3, 3)
 
 
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
@@ -396,7 +398,7 @@ def test_probing_does_not_change_the_training(params: Make, examples: Images, va
             torch.autograd.grad(loss, list(network.parameters()))
         return nothing(network)
 
-    assert equal(fit(chosen, train, on(held), probing=Probing(1, probe)), fit(chosen, train, on(held)))
+    assert equal(fit(chosen, train, on(held), probing=Probing(range(13), probe)), fit(chosen, train, on(held)))
 
 
 class Memory(Checkpoint):
@@ -432,7 +434,7 @@ def test_a_resumed_training_is_as_if_it_had_never_stopped(
     params: Make, examples: Images, variant: Variant, settings: dict[str, str], stop: int
 ) -> None:
     chosen, train, held = population(params(**SETTINGS | settings), variant), examples(50), examples(20, seed=1)
-    probing = Probing(3, on(held))
+    probing = Probing(range(0, 13, 3), on(held))
     memory = Memory(stop)
     with pytest.raises(KeyboardInterrupt):
         fit(chosen, train, on(held), probing=probing, checkpoint=memory)
