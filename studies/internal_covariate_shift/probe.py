@@ -17,7 +17,7 @@ from pipeline.training.population import Population
 
 PERCENTILES = (0.15, 0.5, 0.85)
 IMAGES = 1000  # validation images over which the percentiles are taken
-CLASSIFIED = 2000  # validation images on which accuracies are measured: all 10,000 would cost more than the training
+CLASSIFIED = 2000  # validation images on which accuracies are measured: few, so that measurements stay cheap
 RECOMPUTED = 10_000  # training images for the recomputed statistics
 
 
