@@ -186,7 +186,7 @@ def _figures(results: Sequence[Result], params: Params, steps: Sequence[int]) ->
         "accuracy_over_steps": draw(
             [_errors(result, steps) for result in results],
             f"{note} Error on 2000 validation images.",
-            width=4.0,
+            width=4.3,
             height=3.0,
             share="all",
         ),
@@ -202,7 +202,7 @@ def _figures(results: Sequence[Result], params: Params, steps: Sequence[int]) ->
             [panel for result in results for panel in _percentiles(result, steps)],
             f"{setting(params, keys)}; the first unit of seed {params.train.seeds[0]}. Lines: medians; bands: from the "
             "15th to the 85th percentile, over 1000 validation images.",
-            width=4.0,
+            width=4.3,
             height=2.6,
             share="row",
         ),
