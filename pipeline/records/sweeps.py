@@ -129,7 +129,7 @@ def _probed(task: Task, outcome: Outcome, member: int | None = None) -> dict[str
     if task.probe is None:
         return {}
     return {
-        f"probe/{name}": [(at * task.probe.every, value) for at, value in enumerate(mean_or_member(values, member))]
+        f"probe/{name}": list(zip(task.probe.steps(), mean_or_member(values, member), strict=False))
         for name, values in outcome.probed.items()
         if values.ndim == 2
     }

@@ -38,7 +38,7 @@ def load_split(params: Params, images: ImageFiles) -> Split:
         UserError: They cannot.
     """
     examples = split(images, params.data.holdout, configure_device(params.train))
-    check_batches(examples, params.train.batch_size)
+    check_batches(examples, params.train.batch_size, params.model.ghost_batch)
     return examples
 
 

@@ -12,7 +12,7 @@ from pipeline.data.dataset import Examples, Split, check_batches, split
 from pipeline.data.images import ImageFiles
 from pipeline.files import to_json, write_atomic
 from pipeline.network.device import configure_device, device_memory
-from pipeline.params import VARIANTS, Model, Params, Variant
+from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.grid import Point, digest_points
 from pipeline.sweeps.outcome import Outcome, load_outcome, outcome_digest, stored_seeds
 from pipeline.sweeps.probe import Probe
@@ -87,7 +87,7 @@ def load_split(params: Params, points: Sequence[Point], images: ImageFiles, devi
     settings = params.train.model_copy(update={"device": device or params.train.device})
     examples = split(images, params.data.holdout, configure_device(settings))
     for point in points:
-        check_batches(examples, point.params.train.batch_size)
+        check_batches(examples, point.params.train.batch_size, point.params.model.ghost_batch)
     return examples
 
 
@@ -103,8 +103,7 @@ def plan(points: Sequence[Point], images: ImageFiles, folder: Path, probe: Probe
     tasks = []
     for point in points:
         for variant in VARIANTS:
-            train = point.params.train
-            population = Population(variant, _model(point.params, variant), train, train.seeds)
+            population = _population(point.params, variant)
             digest = outcome_digest(population, point.params.data.holdout, images.digest, probe)
             tasks.append(Task(point, population, probe, folder / digest))
     return tasks
@@ -127,8 +126,12 @@ def estimate(populations: Sequence[Population], examples: Split, workers: int) -
     return total / workers
 
 
-def _model(params: Params, variant: Variant) -> Model:
-    """Return the network to train: without Batch Normalization or noise, its position makes no difference."""
-    if variant == "plain" and not params.model.noise:
-        return params.model.model_copy(update={"norm_position": "after_activation"})
-    return params.model
+def _population(params: Params, variant: Variant) -> Population:
+    """Return the networks to train, with one value of what makes no difference to a plain one."""
+    model, train = params.model, params.train
+    if variant == "plain":
+        model = model.model_copy(update={"ghost_batch": 0, "recentre": True, "rescale": True, "affine": True})
+        train = train.model_copy(update={"weights": "all"})
+        if not model.noise:
+            model = model.model_copy(update={"norm_position": "after_activation"})
+    return Population(variant, model, train, train.seeds)

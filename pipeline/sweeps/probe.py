@@ -1,6 +1,8 @@
 """A study's probe: what it measures within epochs, beyond loss and accuracy."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count, takewhile
 from types import ModuleType
 from typing import Any
 
@@ -17,12 +19,12 @@ class Probe:
     Attributes:
         file: The path of `probe.py`, for error messages.
         source: Its content.
-        every: The number of iterations between two measurements.
+        every: The number of iterations between two measurements or, for each interval, by its last iteration.
     """
 
     file: str
     source: str
-    every: int
+    every: int | Mapping[int, int]
 
     def probing(self, population: Population, split: Split) -> Probing:
         """Return the measurement for `fit` to take while it trains `population`.
@@ -30,7 +32,23 @@ class Probe:
         Raises:
             UserError: The source is not valid Python, or defines no function `probe`.
         """
-        return Probing(self.every, load_function(self.file, self.source, "probe")(population, split))
+        iterations = population.train.epochs * -(-len(split.train) // population.train.batch_size)
+        steps = frozenset(takewhile(lambda step: step <= iterations, self.steps()))
+        return Probing(steps, load_function(self.file, self.source, "probe")(population, split))
+
+    def steps(self) -> Iterator[int]:
+        """Yield the numbers of iterations after which to measure: 0, then multiples of the interval that holds there.
+
+        They end with the last interval; where `every` is one number, they do not end.
+        """
+        yield 0
+        if isinstance(self.every, int):
+            yield from count(self.every, self.every)
+            return
+        before = 0
+        for last, interval in self.every.items():
+            yield from range(before - before % interval + interval, last + 1, interval)
+            before = last
 
 
 def load_function(file: str, source: str, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Study:
     overrides: dict[str, str]
     primary: str | None = None
     probe: Probe | None = None
-    report: Callable[[Sequence[Result], Params, int, str | None], Report] | None = None
+    report: Callable[[Sequence[Result], Params, Sequence[int], str | None], Report] | None = None
 
     def own_report(self, results: Sequence[Result], params: Params) -> Report | None:
         """Return the study's own lines, figures and tables, or None if it has no `report.py`.
@@ -41,8 +42,13 @@ class Study:
             results: All points of its grids.
             params: The parameters that all points share.
         """
-        every = self.probe.every if self.probe else 0
-        return self.report(results, params, every, self.primary) if self.report else None
+        return self.report(results, params, self._steps(results), self.primary) if self.report else None
+
+    def _steps(self, results: Sequence[Result]) -> list[int]:
+        """Return the numbers of iterations after which the probe has measured, those of the longest training."""
+        probed = (values for result in results for one in result.outcomes.values() for values in one.probed.values())
+        count = max((values.shape[1] for values in probed), default=0)
+        return list(islice(self.probe.steps(), count)) if self.probe else []
 
 
 def load_study(folder: Path) -> Study:
@@ -50,7 +56,7 @@ def load_study(folder: Path) -> Study:
 
     `params.yaml` has a section `grid` and optionally a section `set`, the primary outcome `primary`, and the difference
     `margin` that does not matter, instead of `evaluate.margin`; with a probe it also has the key `probe_every`, the
-    number of iterations between measurements.
+    number of iterations between measurements, or a mapping from the last iteration of each interval to such a number.
 
     Raises:
         UserError: A file cannot be read, or `params.yaml` has other sections.
@@ -92,11 +98,21 @@ def _probe(folder: Path, every: Any) -> Probe | None:
         if every is not None:
             raise UserError(f"{folder / 'params.yaml'}: probe_every = {every!r}: there is no {PROBE} beside it")
         return None
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise UserError(f"{folder / 'params.yaml'}: probe_every = {every!r}: should be a number of iterations")
+    if problem := _interval_problem(every):
+        raise UserError(f"{folder / 'params.yaml'}: probe_every = {every!r}: {problem}")
     source = _text_of(path)
     load_function(str(path), source, "probe")
     return Probe(str(path), source, every)
+
+
+def _interval_problem(every: Any) -> str | None:
+    """Return what is wrong with a value of `probe_every`."""
+    intervals = list(every.items()) if isinstance(every, dict) else [(1, every)]
+    if not intervals or any(type(number) is not int or number < 1 for pair in intervals for number in pair):
+        return "should be a number of iterations, or such numbers by the last iteration at which each holds"
+    if any(last <= before for (before, _), (last, _) in pairwise(intervals)):
+        return "the last iterations should ascend"
+    return None
 
 
 def _text_of(path: Path) -> str:

@@ -22,7 +22,7 @@ class Trained:
         weights: The networks' final state by PyTorch's names, [members, ...] each.
         loss: The training loss of every batch before the step that it causes [members, iterations], in nats.
         measured: The measurements before the first epoch and after each, [members, epochs + 1, ...].
-        probed: The measurements within epochs, [members, iterations // every + 1, ...].
+        probed: The measurements within epochs, [members, steps, ...].
     """
 
     weights: dict[str, Tensor]

@@ -1,6 +1,6 @@
 """The measurements that are taken of networks while they train."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -12,12 +12,12 @@ Measure = Callable[[Network], Mapping[str, Tensor]]  # from a network to named t
 
 @dataclass(frozen=True)
 class Probing:
-    """A measurement taken within epochs, before the first iteration and then at regular intervals.
+    """A measurement taken before the first iteration, and within epochs.
 
     Attributes:
-        every: The number of iterations between two measurements.
+        steps: The numbers of iterations after which it is taken.
         measure: Called with the network in evaluation mode, without gradients.
     """
 
-    every: int
+    steps: Collection[int]
     measure: Measure

@@ -42,7 +42,7 @@ class PartTraining:
         self.population = population
         self.examples = examples
         self.network = population.network().to(examples.images.device)
-        self.weights = list(self.network.parameters())
+        self.weights = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.joined = JoinedWeights(self.weights)
         self.optimizer = OPTIMIZERS[population.train.optimizer](self.joined.tensors, population.train)
         self.epoch = 0
@@ -61,7 +61,7 @@ class PartTraining:
             loss = member_losses(self.network(images), labels)
             self.optimizer.step(self.joined.join(torch.autograd.grad(loss.sum(), self.weights)))
             losses.append(loss.detach())
-            if self._probing and (before + len(losses)) % self._probing.every == 0:
+            if self._probing and before + len(losses) in self._probing.steps:
                 self._measure("probed")
         self.losses.append(torch.stack(losses, dim=1))
         self.epoch += 1

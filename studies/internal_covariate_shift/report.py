@@ -19,7 +19,7 @@ from pipeline.training.history import Floats
 LEVELS = (15, 50, 85)
 
 
-def report(results: Sequence[Result], params: Params, every: int, primary: str | None) -> Report:
+def report(results: Sequence[Result], params: Params, steps: Sequence[int], primary: str | None) -> Report:
     """Compare how far the medians of the units travel between measurements, in widths of their distribution."""
     settings = params.evaluate
     keys = list(results[0].point.values)
@@ -48,9 +48,9 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
     lines = [
         "# Does Batch Normalization still the inputs of the last sigmoids?",
         "",
-        f"Shift: how far a unit's median moves in {every} steps, in widths of the unit's distribution (85th minus 15th "
-        "percentile), over all units of the last hidden layer and all of training. With Batch Normalization it is seen "
-        "through the running statistics, whose own sampling noise moves it too.",
+        f"Shift: how far a unit's median moves in {steps[1]} steps, in widths of the unit's distribution (85th minus "
+        "15th percentile), over all units of the last hidden layer and all of training. With Batch Normalization it is "
+        "seen through the running statistics, whose own sampling noise moves it too.",
         "",
         *markdown_table(header, rows),
         "",
@@ -60,7 +60,7 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
     note = f"{setting(params, keys)}; {count_of(len(params.train.seeds), 'seed')} of each variant."
     figures = {
         "accuracy_over_steps": draw(
-            [_accuracy(result, every) for result in results],
+            [_accuracy(result, steps) for result in results],
             f"{note} Lines: medians; bands: from the least to the greatest seed.",
             columns=4,
             width=4.0,
@@ -68,7 +68,7 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
             share="all",
         ),
         "percentiles": draw(
-            [panel for result in results for panel in _percentiles(result, every)],
+            [panel for result in results for panel in _percentiles(result, steps)],
             f"{setting(params, keys)}; seed {params.train.seeds[0]} alone, through running statistics. Lines: medians; "
             "bands: from the 15th to the 85th percentile, over 1000 validation images.",
             columns=4,
@@ -93,23 +93,23 @@ def _title(result: Result) -> str:
     return point_words(result.point.values)
 
 
-def _accuracy(result: Result, every: int) -> Panel:
+def _accuracy(result: Result, steps: Sequence[int]) -> Panel:
     """Draw errors after each epoch, on logarithmic axes."""
     lines = []
     for variant in VARIANTS:
         outcome = result.outcomes[variant]
         errors = np.maximum(100 - 100 * outcome.validation_accuracy[:, 1:], 0.01)
-        steps = np.linspace(0, every * (outcome.probed["percentiles"].shape[1] - 1), errors.shape[1] + 1)[1:]
+        ends = np.linspace(0, steps[-1], errors.shape[1] + 1)[1:]
         bounds = errors.min(axis=0), errors.max(axis=0)
-        lines.append(Line(VARIANT_NAMES[variant], steps, median(errors), *bounds, style=style_of(variant)))
+        lines.append(Line(VARIANT_NAMES[variant], ends, median(errors), *bounds, style=style_of(variant)))
     return Panel(_title(result), lines, "step", "test error (%)", log_x=True, log_y=True)
 
 
-def _percentiles(result: Result, every: int) -> list[Panel]:
+def _percentiles(result: Result, steps: Sequence[int]) -> list[Panel]:
     return [
         Panel(
             f"{_title(result)}\n{units}, {VARIANT_NAMES[variant]}",
-            _levels(variant, result.outcomes[variant], first, every),
+            _levels(variant, result.outcomes[variant], first, steps),
             "step",
             "input of the sigmoid",
         )
@@ -118,9 +118,9 @@ def _percentiles(result: Result, every: int) -> list[Panel]:
     ]
 
 
-def _levels(variant: Variant, outcome: Outcome, first: bool, every: int) -> list[Line]:
+def _levels(variant: Variant, outcome: Outcome, first: bool, steps: Sequence[int]) -> list[Line]:
     """Return the line of the first seed's percentiles: of its first unit, or of the values of all units together."""
     names = [f"{'unit' if first else 'all'}_{level}" for level in LEVELS]
     low, middle, high = (outcome.probed[name][0] for name in names)
-    x = every * np.arange(len(middle), dtype=float)
+    x = np.array(steps, dtype=float)
     return [Line(f"15th, 50th and 85th percentile, {VARIANT_NAMES[variant]}", x, middle, low, high, style_of(variant))]

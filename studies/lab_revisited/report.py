@@ -71,7 +71,7 @@ CLAIMS: list[tuple[str, str, Callable[[Outcome], Floats], str, str]] = [
 ]
 
 
-def report(results: Sequence[Result], params: Params, _every: int, primary: str | None) -> Report:
+def report(results: Sequence[Result], params: Params, _steps: Sequence[int], primary: str | None) -> Report:
     """Test each claim at each position, pair by pair."""
     settings = params.evaluate
     questions: dict[str, Question] = {}

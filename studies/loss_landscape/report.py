@@ -20,7 +20,7 @@ STYLES = {False: {"color": "#000000", "linestyle": "-"}, True: {"color": "#8C6D3
 SKIPPED = 1  # measurements: the one at the untrained weights has rows of its own
 
 
-def report(results: Sequence[Result], params: Params, every: int, primary: str | None) -> Report:
+def report(results: Sequence[Result], params: Params, steps: Sequence[int], primary: str | None) -> Report:
     """Compare geometric means over training, seed by seed, and accuracies with and without noise: one family."""
     settings = params.evaluate
     smooth, smooth_cells = _smoothness(results, settings)
@@ -54,7 +54,7 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
     )
     rates = dict.fromkeys(_place(result)[0] for result in results)
     panels = [
-        _panel([result for result in results if _place(result)[0] == rate], rate, measure, settings, every)
+        _panel([result for result in results if _place(result)[0] == rate], rate, measure, settings, steps)
         for rate in rates
         for measure in MEASURES
     ]
@@ -157,7 +157,7 @@ def _log(outcome: Outcome, name: str) -> Floats:
     return logarithm
 
 
-def _panel(results: Sequence[Result], rate: str, name: str, settings: Evaluate, every: int) -> Panel:
+def _panel(results: Sequence[Result], rate: str, name: str, settings: Evaluate, steps: Sequence[int]) -> Panel:
     """Draw the ratio of the variants over training, with and without noise."""
     lines = []
     for result in results:
@@ -166,7 +166,6 @@ def _panel(results: Sequence[Result], rate: str, name: str, settings: Evaluate, 
         kept = (batchnorm.diverged_at == 0) & (plain.diverged_at == 0)
         logarithms = (_log(batchnorm, name) - _log(plain, name))[kept]
         means = [exponential(interval(column, settings.confidence)) for column in logarithms.T]
-        x = [float(every * at) for at in range(len(means))]
-        lines.append(mean_line("with noise" if noise else "without noise", x, means, 1, STYLES[noise]))
+        lines.append(mean_line("with noise" if noise else "without noise", steps, means, 1, STYLES[noise]))
     title = f"learning rate {rate}: {name}"
     return Panel(title, lines, "iteration", "Batch Normalization / plain", log_y=True, level=1)

@@ -14,7 +14,7 @@ from pipeline.sweeps.result import Result, best
 POSITIONS = {"after_activation": "after the activation", "before_activation": "before the activation"}
 
 
-def report(results: Sequence[Result], params: Params, _every: int, primary: str | None) -> Report:
+def report(results: Sequence[Result], params: Params, _steps: Sequence[int], primary: str | None) -> Report:
     """Compare the positions seed by seed, on the test images, at learning rates chosen on the held-out ones."""
     settings = params.evaluate
     functions = list(dict.fromkeys(result.point.params.model.activation for result in results))

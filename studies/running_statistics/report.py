@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import Interval, compare, exponential, interval, of_survivors, summarise
+from pipeline.analysis.statistics import compare, exponential, interval, of_survivors, summarise
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting
@@ -25,7 +25,7 @@ LAGS = {
 }
 
 
-def report(results: Sequence[Result], params: Params, every: int, primary: str | None) -> Report:
+def report(results: Sequence[Result], params: Params, steps: Sequence[int], primary: str | None) -> Report:
     """Compare the same networks evaluated by different statistics, at the end of every epoch and seed by seed."""
     settings = params.evaluate
     header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", *JUDGED]
@@ -33,10 +33,9 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
     cells: dict[str, list[str]] = {}
     for result in results:
         rate, outcome = result.point.values["train.lr"], result.outcomes["batchnorm"]
-        count = outcome.probed["running"].shape[1]
         epochs = params.train.epochs
         for epoch in range(1, epochs + 1):
-            at = round(epoch * (count - 1) / epochs)
+            at = int(np.searchsorted(steps, steps[-1] * epoch / epochs))
             seen = {kind: of_survivors(outcome.probed[kind][:, at], outcome.diverged_at) for kind in KINDS}
             comparison = compare(seen["running"], seen["recomputed"], settings.confidence)
             name = f"learning rate {rate}, epoch {epoch}"
@@ -52,7 +51,7 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
             ]
     judgements = judge(questions, primary, settings.confidence)
     rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
-    panels = [_accuracies(result, settings, every) for result in results]
+    panels = [_accuracies(result, settings, steps) for result in results]
     lines = [
         "# By which statistics is a network evaluated?",
         "",
@@ -70,23 +69,23 @@ def report(results: Sequence[Result], params: Params, every: int, primary: str |
     )
     figures = {
         "statistics": draw(panels, f"{note} Lines: means of differences, seed by seed.", columns=2, share="all"),
-        "lags": draw(_lags(results, settings, every), f"{note} Lines: geometric means.", columns=2),
+        "lags": draw(_lags(results, settings, steps), f"{note} Lines: geometric means.", columns=2),
     }
     return Report(lines, figures, {"statistics": (header, rows)})
 
 
-def _accuracies(result: Result, settings: Evaluate, every: int) -> Panel:
+def _accuracies(result: Result, settings: Evaluate, steps: Sequence[int]) -> Panel:
     outcome, lines = result.outcomes["batchnorm"], []
     for kind, style in STYLES.items():
         differences = outcome.probed[kind] - outcome.probed["recomputed"]
         kept = differences[outcome.diverged_at == 0]
         means = [interval(column, settings.confidence) for column in kept.T]
-        lines.append(mean_line(f"{kind} minus recomputed statistics", _steps(means, every), means, 100, style))
+        lines.append(mean_line(f"{kind} minus recomputed statistics", steps, means, 100, style))
     title = f"learning rate {result.point.values['train.lr']}"
     return Panel(title, lines, "iteration", "difference (percentage points)", level=0, symlog=0.1)
 
 
-def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Panel]:
+def _lags(results: Sequence[Result], settings: Evaluate, steps: Sequence[int]) -> list[Panel]:
     shades = np.linspace(0.15, 0.85, len(results))
     panels = []
     for name, label in LAGS.items():
@@ -96,10 +95,6 @@ def _lags(results: Sequence[Result], settings: Evaluate, every: int) -> list[Pan
             means = [exponential(interval(column, settings.confidence)) for column in values.T]
             style = {"color": str(0.9 - shade), "linestyle": "-", "linewidth": 1 + 1.5 * shade}
             line_label = f"learning rate {result.point.values['train.lr']}"
-            lines.append(mean_line(line_label, _steps(means, every), means, 1, style))
+            lines.append(mean_line(line_label, steps, means, 1, style))
         panels.append(Panel("running against recomputed statistics", lines, "iteration", label, log_y=True))
     return panels
-
-
-def _steps(means: Sequence[Interval], every: int) -> list[float]:
-    return [float(at * every) for at in range(len(means))]

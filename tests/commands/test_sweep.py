@@ -258,6 +258,21 @@ def test_every_point_and_variant_is_a_run_with_the_means_of_its_seeds(project: P
         assert shared == run.data.params
 
 
+def test_what_a_study_measures_is_a_curve_over_its_steps(project: Path) -> None:
+    study = project / "studies" / "bias"
+    study.mkdir(parents=True)
+    (study / "params.yaml").write_text("grid: {lr: 0.1}\nprobe_every: {2: 1, 9: 3}", encoding="utf-8")
+    measured = "{'bias': network.linears[0].bias.clone(), 'first': network.linears[0].bias[:, 0].clone()}"
+    (study / "probe.py").write_text(f"probe = lambda *_: lambda network: {measured}", encoding="utf-8")
+    done("--study", "studies/bias", "--epochs", "2")  # of 3 iterations
+    for run in points(project, "bias"):
+        nested = runs(project, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+        mean, *seeds = (history(project, one, "probe/first") for one in (run, *nested))
+        assert [[step for step, _ in curve] for curve in (mean, *seeds)] == 3 * [[0, 1, 2, 3, 6]]
+        assert len({value for _, value in mean}) == 5
+        assert "probe/bias" not in run.data.metrics
+
+
 def test_the_table_has_what_the_runs_have(project: Path) -> None:
     with (project / "sweeps" / "small" / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = {(row["train.lr"], row["train.batch_size"]): row for row in csv.DictReader(file)}

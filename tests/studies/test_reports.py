@@ -86,7 +86,7 @@ def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(param
         for p in spans["model.norm_position"]
     ]
     batchnorm = [outcome(held.get(key, [0.3, 0.4]), test=tested.get(key, [0.2, 0.9])) for key in keys]
-    report = position.report(results(spans, plain, batchnorm), params(), 0, None)
+    report = position.report(results(spans, plain, batchnorm), params(), [], None)
     sigmoid, relu = table(report, "positions")
     assert sigmoid["activation"] == "sigmoid"
     assert (sigmoid["after the activation: best lr"], sigmoid["before the activation: best lr"]) == ("0.1", "0.01")
@@ -115,7 +115,7 @@ def test_the_labs_sentences_are_judged_pair_by_pair(params: Make) -> None:
 
     plain = [outcome([0.5, 0.6], seen(-8, 2))] * 2
     batchnorm = [outcome([0.9, 1], seen(1, 3)), outcome([0.5, 0.6], seen(-9, 1))]
-    report = lab_revisited.report(results(spans, plain, batchnorm), params(), 150, None)
+    report = lab_revisited.report(results(spans, plain, batchnorm), params(), [0, 150], None)
     rows = table(report, "verdicts")
     after, before = ([row["verdict"] for row in rows[at : at + 7]] for at in (0, 7))
     assert after == ["holds", "holds", "the opposite holds", "the opposite holds", "holds", "holds", "holds"]
@@ -141,7 +141,9 @@ def test_statistics_are_compared_at_the_end_of_every_epoch(params: Make) -> None
     kinds = {"running": running, "batch": running + 0.01, "recomputed": running + np.array([0, 0, 0.1, 0, 0])}
     lags = {name: np.array([[9.0, 5, 4, 2, 1], [9, 5, 4, 2, 1.5]]) for name in ("lag_mean", "lag_deviation")}
     given = [outcome([0.8, 0.9], kinds | lags)] * 2
-    report = running_statistics.report(results({"lr": ["0.1", "1"]}, given, given), params(epochs="2"), 5, None)
+    report = running_statistics.report(
+        results({"lr": ["0.1", "1"]}, given, given), params(epochs="2"), [0, 5, 10, 15, 20], None
+    )
     rows = table(report, "statistics")
     assert [(row["learning rate"], row["epoch"]) for row in rows] == [
         ("0.1", "1"),
@@ -177,7 +179,7 @@ def test_the_landscape_is_compared_by_ratios_of_geometric_means(params: Make) ->
     spans = {"train.lr": ["0.1"], "model.noise": ["false", "true"]}
     plain = [outcome([0.6, 0.6], seen(2)), outcome([0.4, 0.4], seen(2))]
     batchnorm = [outcome([0.95, 0.95], seen(1)), outcome([0.9, 0.9], seen(2))]
-    report = loss_landscape.report(results(spans, plain, batchnorm), params(), 5, None)
+    report = loss_landscape.report(results(spans, plain, batchnorm), params(), [0, 5, 10], None)
     rows = table(report, "landscape")
     assert [row["measure"] for row in rows[:3]] == [
         "range of the loss",
@@ -223,7 +225,7 @@ def test_shifts_and_accuracies_are_compared(params: Make) -> None:
     spans = {"train.optimizer": ["sgd"], "train.lr": ["0.1", "1"], "model.initial_deviation": ["0.1"]}
     plain = [outcome([0.5, 0.6], seen(1))] * 2
     batchnorm = [outcome([0.8, 0.9], seen(0.5)), outcome([0.5, 0.6], seen(1))]
-    report = internal_covariate_shift.report(results(spans, plain, batchnorm), params(), 500, None)
+    report = internal_covariate_shift.report(results(spans, plain, batchnorm), params(), [0, 500, 1000], None)
     rows = table(report, "shift")
     assert (rows[0]["plain"], rows[0]["batchnorm"], rows[0]["verdict"]) == (
         "0.7500 (median 0.7500)",

@@ -105,6 +105,24 @@ def test_other_images_are_other_tasks(points: list[Point], idx_folder: Callable[
     assert before.isdisjoint(task.digest for task in plan(points, read("custom", idx_folder(seed=1)), tmp_path))
 
 
+def test_a_plain_network_is_trained_once_for_all_settings_of_batch_normalization(
+    idx_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    images = read("custom", idx_folder())
+    settings = [
+        {},
+        {"norm_position": "before_activation"},
+        {"ghost_batch": "8"},
+        {"recentre": "false"},
+        {"rescale": "false"},
+        {"affine": "false"},
+        {"weights": "norms"},
+    ]
+    tasks = [task for given in settings for task in plan(list_points(PARAMS, given, {"lr": ["0.1"]}), images, tmp_path)]
+    digests = {variant: {task.digest for task in tasks if task.variant == variant} for variant in VARIANTS}
+    assert {variant: len(different) for variant, different in digests.items()} == {"plain": 1, "batchnorm": 7}
+
+
 def test_a_run_trains_everything_once_and_the_next_one_nothing(
     points: list[Point], images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
 ) -> None:

@@ -1,14 +1,20 @@
 """A study's params.yaml: what is read, and the one line that a wrong one gets."""
 
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline.data.dataset import Examples, Split
 from pipeline.errors import UserError
-from pipeline.params import load
+from pipeline.params import Params, load
 from pipeline.sweeps.grid import list_points, parse_grid
+from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.result import Result
 from pipeline.sweeps.study import Study, load_study
-from tests.samples import PARAMS, ROOT
+from tests.samples import PARAMS, ROOT, population
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -65,12 +71,20 @@ def test_a_study_may_measure_more_and_say_more(tmp_path: Path) -> None:
     folder = written(tmp_path, "grid: {lr: 0.1}\nprobe_every: 5\nprimary: main")
     (folder / "probe.py").write_text("def probe(population, split):\n    return lambda network: {}\n", encoding="utf-8")
     (folder / "report.py").write_text(
-        "def report(results, params, every, primary):\n    return every, primary\n", encoding="utf-8"
+        "def report(results, params, steps, primary):\n    return steps, primary\n", encoding="utf-8"
     )
     study = load_study(folder)
     assert study.probe
     assert study.probe.every == 5
-    assert study.own_report([], load(PARAMS)) == (5, "main")  # type: ignore[comparison-overlap]
+    assert study.own_report([probed(3), probed(4)], load(PARAMS)) == ([0, 5, 10, 15], "main")  # type: ignore[comparison-overlap]
+
+
+def probed(measurements: int) -> Result:
+    """A point at which a probe has measured so many times."""
+    accuracy = np.zeros((1, 2))
+    measured = {"norm": np.zeros((1, measurements))}
+    outcome = Outcome(accuracy, accuracy, accuracy, accuracy[:, 0], accuracy[:, 0], accuracy[:, 0], measured)
+    return Result(list_points(PARAMS, {}, {"lr": ["0.1"]})[0], {"plain": outcome})
 
 
 def test_a_study_may_name_its_primary_outcome_and_its_margin(tmp_path: Path) -> None:
@@ -104,10 +118,49 @@ def test_how_often_to_probe_is_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"params\.yaml: probe_every = 5: there is no probe\.py beside it$"):
         load_study(folder)
     (folder / "probe.py").write_text("def probe(population, split): ...\n", encoding="utf-8")
-    for every in ("0", "-1", "2.5", "true", "a", "null"):
+    for every in (
+        "0",
+        "-1",
+        "2.5",
+        "true",
+        "a",
+        "null",
+        "{}",
+        "{100: 0}",
+        "{a: 10}",
+        "{2.5: 10}",
+        "{100: {5: 1}}",
+        "[5]",
+    ):
         (folder / "params.yaml").write_text(f"grid: {{lr: 0.1}}\nprobe_every: {every}", encoding="utf-8")
-        with pytest.raises(UserError, match=r"params\.yaml: probe_every = .*: should be a number of iterations$"):
+        with pytest.raises(UserError, match=r"params\.yaml: probe_every = .*: should be a number of iterations, or "):
             load_study(folder)
+    (folder / "params.yaml").write_text("grid: {lr: 0.1}\nprobe_every: {500: 5, 100: 10}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"params\.yaml: probe_every = .*: the last iterations should ascend$"):
+        load_study(folder)
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"),
+    [
+        ("4", [0, 4, 8, 12]),
+        ("13", [0]),
+        ("{6: 2, 100: 5}", [0, 2, 4, 6, 10]),
+        ("{1: 1, 7: 3, 9: 4}", [0, 1, 3, 6, 8]),
+    ],
+)
+def test_what_lies_between_measurements_may_change(
+    tmp_path: Path, params: Callable[..., Params], examples: Callable[..., Examples], every: str, steps: list[int]
+) -> None:
+    """Multiples of each interval, as far as it reaches and the training lasts: 3 epochs of 4 iterations."""
+    folder = written(tmp_path, f"grid: {{lr: 0.1}}\nprobe_every: {every}")
+    (folder / "probe.py").write_text("def probe(population, split):\n    return lambda network: {}\n", encoding="utf-8")
+    probe = load_study(folder).probe
+    assert probe
+    described = population(params(epochs="3", batch_size="16"), "plain")
+    probing = probe.probing(described, Split(examples(50), examples(5), examples(5)))
+    assert sorted(probing.steps) == steps
+    assert list(islice(probe.steps(), len(steps))) == steps
 
 
 def test_null_is_set_as_null(tmp_path: Path) -> None:

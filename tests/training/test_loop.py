@@ -275,7 +275,7 @@ def test_no_step_waits_for_a_device(params: Make, variant: Variant, position: st
     """The device `meta` computes shapes alone: whatever asked for a value would raise."""
     chosen = population(params(**SETTINGS, norm_position=position, optimizer=optimizer), variant)
     examples = Examples(torch.empty(50, PIXELS, device="meta"), torch.empty(50, dtype=torch.int64, device="meta"))
-    training = PartTraining(chosen, examples, on(examples), Probing(2, on(examples)))
+    training = PartTraining(chosen, examples, on(examples), Probing(range(0, 9, 2), on(examples)))
     training.run_epoch()
     training.run_epoch()
     assert [losses.shape for losses in training.losses] == 2 * [(3, 4)]
@@ -310,6 +310,31 @@ def test_a_members_bytes_do_not_depend_on_the_others(
         parts = [fit(part, train, measure) for part in chosen.parts(count)]
         assert len(parts) == count
         assert equal(Trained.join(parts), whole)
+
+
+@pytest.mark.parametrize(
+    ("variant", "settings", "trained"),
+    [
+        ("batchnorm", {"weights": "norms"}, {"norms"}),
+        ("layernorm", {"weights": "norms"}, {"norms"}),
+        ("batchnorm", {"affine": "false"}, {"linears"}),
+        ("plain", {"weights": "norms"}, {"linears"}),
+        ("batchnorm", {"weights": "norms", "affine": "false"}, {"linears"}),
+    ],
+)
+def test_weights_that_are_not_trained_stay(
+    params: Make, examples: Images, variant: Variant, settings: dict[str, str], trained: set[str]
+) -> None:
+    """All that should learn does, nothing else does, and members stay independent."""
+    chosen, train = population(params(**SETTINGS, **settings), variant), examples(50)
+    before = chosen.network().state_dict()
+    whole = fit(chosen, train)
+    moved = {name.split(".")[0] for name, values in whole.weights.items() if not torch.equal(values, before[name])}
+    assert moved - {"norms"} == trained - {"norms"}
+    moving = [name for name, weight in chosen.network().named_parameters() if weight.requires_grad]
+    assert {name.split(".")[0] for name in moving} == trained
+    assert all(not torch.equal(whole.weights[name], before[name]) for name in moving)
+    assert equal(Trained.join([fit(part, train) for part in chosen.parts(3)]), whole)
 
 
 def test_measurements_start_before_training_and_follow_every_epoch(params: Make, examples: Images) -> None:
@@ -379,11 +404,13 @@ NOISY = SETTINGS | {"noise": "true"}
 
 def test_probes_measure_within_epochs(params: Make, examples: Images) -> None:
     chosen, train, held = population(params(**SETTINGS), "batchnorm"), examples(50), examples(20, seed=1)
-    probed = fit(chosen, train, on(held), probing=Probing(2, on(held)))
-    assert probed.probed["loss"].shape == (3, 7)  # 12 iterations
-    assert torch.equal(probed.probed["logits"][:, [0, 2, 4, 6]], probed.measured["logits"])
-    assert not torch.equal(probed.probed["logits"][:, 1], probed.probed["logits"][:, 2])
-    assert fit(chosen, train, on(held), probing=Probing(5, on(held))).probed["loss"].shape == (3, 3)
+    probed = fit(chosen, train, on(held), probing=Probing([0, 2, 3, 6, 9, 12], on(held)))
+    assert probed.probed["loss"].shape == (3, 6)  # 3 epochs of 4 iterations
+    assert torch.equal(probed.probed["logits"][:, [0, 5]], probed.measured["logits"][:, [0, 3]])
+    every = fit(chosen, train, on(held), probing=Probing(range(13), on(held)))
+    assert torch.equal(every.probed["logits"][:, [0, 2, 3, 6, 9, 12]], probed.probed["logits"])
+    assert torch.equal(every.probed["logits"][:, ::4], every.measured["logits"])
+    assert fit(chosen, train, on(held), probing=Probing(range(0, 13, 5), on(held))).probed["loss"].shape == (3, 3)
 
 
 @pytest.mark.parametrize("variant", ["plain", "batchnorm"])
@@ -396,7 +423,7 @@ def test_probing_does_not_change_the_training(params: Make, examples: Images, va
             torch.autograd.grad(loss, list(network.parameters()))
         return nothing(network)
 
-    assert equal(fit(chosen, train, on(held), probing=Probing(1, probe)), fit(chosen, train, on(held)))
+    assert equal(fit(chosen, train, on(held), probing=Probing(range(13), probe)), fit(chosen, train, on(held)))
 
 
 class Memory(Checkpoint):
@@ -432,7 +459,7 @@ def test_a_resumed_training_is_as_if_it_had_never_stopped(
     params: Make, examples: Images, variant: Variant, settings: dict[str, str], stop: int
 ) -> None:
     chosen, train, held = population(params(**SETTINGS | settings), variant), examples(50), examples(20, seed=1)
-    probing = Probing(3, on(held))
+    probing = Probing(range(0, 13, 3), on(held))
     memory = Memory(stop)
     with pytest.raises(KeyboardInterrupt):
         fit(chosen, train, on(held), probing=probing, checkpoint=memory)
