@@ -1,12 +1,13 @@
 """The lab's claims about its results, tested on thirty pairs instead of one and at both positions."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.analysis import histograms
 from pipeline.analysis.statistics import compare, of_survivors
-from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table, pair_rows
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import VARIANTS, Params, Variant
@@ -17,57 +18,64 @@ from pipeline.training.history import Floats
 
 POSITIONS = {"after_activation": "after the sigmoid (the lab)", "before_activation": "before the sigmoid (the paper)"}
 
-# The claim, its measure [seeds], and the verdict if Batch Normalization has the greater values or the smaller ones.
-CLAIMS: list[tuple[str, str, Callable[[Outcome], Floats], str, str]] = [
-    (
-        "activations are zero-centred",
-        "distance of the mean from 0: one image, as the lab computes it",
+HOLDS, OPPOSITE = "holds", "the opposite holds"
+LAYERS = {1: "layer 1", 2: "layer 2"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the lab says, with a measure of it.
+
+    Attributes:
+        statement: What the lab says.
+        name: The name of the outcome.
+        measured: What is measured.
+        values: Returns the measure [seeds] of an outcome.
+        more: Whether the statement holds if Batch Normalization has the greater values, rather than the smaller ones.
+    """
+
+    statement: str
+    name: str
+    measured: str
+    values: Callable[[Outcome], Floats]
+    more: bool = False
+
+
+def _last(name: str) -> Callable[[Outcome], Floats]:
+    return lambda outcome: np.abs(outcome.probed[name][:, -1])
+
+
+CENTRED, SMALLER = "activations are zero-centred", "activations have a smaller variance"
+FASTER, BETTER = "training is faster", "accuracy is higher"
+CLAIMS = [
+    Claim(
+        CENTRED,
+        "layer 2, the lab's computation: mean",
+        "layer 2 as the lab computes it, one image: distance of the mean from 0",
         lambda outcome: np.abs(outcome.probed["lab"][:, -1].mean(axis=1)),
-        "the opposite holds",
-        "holds",
     ),
-    (
-        "activations are zero-centred",
-        "distance of the mean from 0: all test images, as they enter the sigmoid",
-        lambda outcome: np.abs(outcome.probed["network_mean"][:, -1]),
-        "the opposite holds",
-        "holds",
+    *(
+        Claim(CENTRED, f"{layer}: mean", f"{layer}: distance of the mean from 0", _last(f"layer{number}_mean"))
+        for number, layer in LAYERS.items()
     ),
-    (
-        "activations have a smaller variance",
-        "standard deviation: one image, as the lab computes it",
+    Claim(
+        SMALLER,
+        "layer 2, the lab's computation: deviation",
+        "layer 2 as the lab computes it, one image: deviation over units",
         lambda outcome: outcome.probed["lab"][:, -1].std(axis=1, ddof=1),
-        "the opposite holds",
-        "holds",
     ),
-    (
-        "activations have a smaller variance",
-        "standard deviation: all test images, as they enter the sigmoid",
-        lambda outcome: outcome.probed["network_deviation"][:, -1],
-        "the opposite holds",
-        "holds",
+    *(
+        Claim(SMALLER, f"{layer}: {name}", f"{layer}: {measured}", _last(f"layer{number}_{key}"))
+        for number, layer in LAYERS.items()
+        for key, name, measured in (
+            ("pooled", "pooled deviation", "deviation over units and images together"),
+            ("within", "deviation within units", "deviation over images, mean over units"),
+            ("between", "deviation between units", "deviation over units of their means"),
+        )
     ),
-    (
-        "training is faster",
-        "training loss, mean over all iterations",
-        lambda outcome: outcome.train_loss.mean(axis=1),
-        "the opposite holds",
-        "holds",
-    ),
-    (
-        "training is faster",
-        "test accuracy after epoch 1",
-        lambda outcome: outcome.validation_accuracy[:, 1],
-        "holds",
-        "the opposite holds",
-    ),
-    (
-        "accuracy is higher",
-        "test accuracy after the last epoch",
-        lambda outcome: outcome.test_accuracy,
-        "holds",
-        "the opposite holds",
-    ),
+    Claim(FASTER, "training loss", "training loss, mean over all iterations", lambda o: o.train_loss.mean(axis=1)),
+    Claim(FASTER, "accuracy, epoch 1", "test accuracy after epoch 1", lambda o: o.validation_accuracy[:, 1], more=True),
+    Claim(BETTER, "accuracy", "test accuracy after the last epoch", lambda o: o.test_accuracy, more=True),
 ]
 
 
@@ -76,36 +84,42 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     settings = params.evaluate
     questions: dict[str, Question] = {}
     cells: dict[str, list[str]] = {}
+    pairs: list[list[str]] = []
     for result in results:
-        position = result.point.params.model.norm_position
-        for claim, measured, measure, more, less in CLAIMS:
+        position = POSITIONS[result.point.params.model.norm_position]
+        for claim in CLAIMS:
             batchnorm, plain = (
-                of_survivors(measure(result.outcomes[variant]), result.outcomes[variant].diverged_at)
-                for variant in ("batchnorm", "plain")
+                of_survivors(claim.values(outcome), outcome.diverged_at)
+                for outcome in (result.outcomes["batchnorm"], result.outcomes["plain"])
             )
             comparison = compare(batchnorm, plain, settings.confidence)
-            name = f"{position}: {measured}"
-            questions[name] = Question(comparison, more, less, settings.margin if "accuracy" in measured else None)
+            name = f"{position}, {claim.name}"
+            words = (HOLDS, OPPOSITE) if claim.more else (OPPOSITE, HOLDS)
+            questions[name] = Question(comparison, *words, settings.margin if "accuracy" in claim.name else None)
             cells[name] = [
-                POSITIONS[position],
-                claim,
-                measured,
+                position,
+                claim.statement,
+                claim.measured,
                 format_mean(comparison.control),
                 format_mean(comparison.treatment),
                 format_interval(comparison.difference),
             ]
+            pairs += pair_rows([position, claim.name], result.point.params.train.seeds, plain, batchnorm)
     judgements = judge(questions, primary, settings.confidence)
     rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
-    header = ["Batch Normalization", "the lab says", "measured", "plain", "batchnorm", "difference", *JUDGED]
+    header = ["position", "the lab says", "measured", "plain", "Batch Normalization", "difference", *JUDGED]
     lines = [
         "# Does the lab's reading of its results hold?",
         "",
-        "Activations are those of the second hidden layer, which the lab shows; a deviation is over images and units "
-        "together, so it mixes the spread between units with that of a unit.",
+        "Activations are what enters the sigmoids of a hidden layer, over all test images unless one is named; the lab "
+        "shows the second layer. The deviation over units and images together mixes two things: how much a unit "
+        "varies over images, and how far apart the units are.",
         "",
         *markdown_table(header, rows),
         "",
         rule(primary, settings.margin),
+        "",
+        "`pairs.csv` holds both values of each pair.",
         "",
     ]
     rows_of_figure = {
@@ -120,7 +134,11 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         f"{setting(params, results[0].point.values)}, trained on {count_of(len(params.train.seeds), 'seed')} of each "
         "variant. Second hidden layer, one test image; units of all seeds together unless one is named."
     )
-    return Report(lines, {"activations": histograms.lab_views(rows_of_figure, note)}, {"verdicts": (header, rows)})
+    return Report(
+        lines,
+        {"activations": histograms.lab_views(rows_of_figure, note)},
+        {"verdicts": (header, rows), "pairs": (["position", "measured", "seed", "plain", "batchnorm"], pairs)},
+    )
 
 
 def _values(result: Result, name: str, seeds: int | None = None) -> dict[Variant, Floats]:

@@ -1,9 +1,11 @@
-"""The smoothness of the loss along the gradient (Santurkar et al. 2018, section 3.1 and figure 4).
+"""The smoothness of the loss along the gradient, and the distribution of what enters the last hidden layer's sigmoids.
 
-On a fixed batch with gradient g at the weights w, over step lengths s: the range of the loss L(w - s·g), the range of
-the gradient's change ‖∇L(w - s·g) - g‖, and the effective smoothness, the maximum of that change divided by ‖s·g‖. The
-loss is that of training, normalised by the batch's own statistics, but without noise. The weights and the running
-statistics are restored bit for bit.
+Smoothness is that of Santurkar et al. 2018, section 3.1 and figure 4. On a fixed batch with gradient g at the weights
+w, over step lengths s: the range of the loss L(w - s·g), the range of the gradient's change ‖∇L(w - s·g) - g‖, and the
+effective smoothness, the maximum of that change divided by ‖s·g‖. The loss is that of training, normalised by the
+batch's own statistics, but without noise. The distributions (figure 2) are over the same batch, both as training
+computes them, with the noise of the next step, and as evaluation does. The weights, the running statistics and the
+count of noisy steps are restored bit for bit.
 """
 
 import functools
@@ -13,8 +15,10 @@ import torch
 from torch import Tensor
 
 from pipeline.data.dataset import Examples, Split
+from pipeline.network.layers import Noise
 from pipeline.network.metrics import member_losses
 from pipeline.network.network import Network
+from pipeline.network.perceptron import Perceptron
 from pipeline.training.measure import Measure
 from pipeline.training.population import Population
 
@@ -22,11 +26,25 @@ FACTORS = (0.5, 1.0, 2.0, 4.0)  # step lengths divided by the learning rate: the
 
 
 def probe(population: Population, split: Split) -> Measure:
-    """Return a measurement on the first training images, as many as a batch has; see `along_the_gradient`."""
+    """Return a measurement on the first training images, as many as a batch has.
+
+    Returns:
+        A function from a network to what `along_the_gradient` measures and, as `training` and `evaluation` compute it,
+        the `moments` of what enters the last hidden layer's activation function.
+    """
     size = population.train.batch_size
     batch = Examples(split.train.images[:size], split.train.labels[:size])
     lengths = [factor * population.train.lr for factor in FACTORS]
-    return lambda network: along_the_gradient(network, batch, lengths)
+
+    def measure(network: Network) -> dict[str, Tensor]:
+        assert isinstance(network, Perceptron)
+        return {
+            **along_the_gradient(network, batch, lengths),
+            "training": moments(in_training(network, batch.images)),
+            "evaluation": moments(entering(network, batch.images)),
+        }
+
+    return measure
 
 
 def along_the_gradient(network: Network, batch: Examples, lengths: Sequence[float]) -> dict[str, Tensor]:
@@ -63,6 +81,44 @@ def along_the_gradient(network: Network, batch: Examples, lengths: Sequence[floa
         "gradient_high": torch.stack(distances).amax(0),
         "smoothness": torch.stack(slopes).amax(0),
     }
+
+
+def moments(values: Tensor) -> Tensor:
+    """Return each unit's mean and standard deviation [members, units, 2] over images, of [members, images, units]."""
+    members = [member.T.contiguous() for member in values]  # one by one: sums of several may round otherwise
+    return torch.stack([torch.stack([by_unit.mean(1), by_unit.std(1)], dim=1) for by_unit in members])
+
+
+def in_training(network: Perceptron, images: Tensor) -> Tensor:
+    """Compute what enters the last hidden layer's activation function in training; see `entering`.
+
+    Batch Normalization normalises by the images' own statistics, and noise is that of the next step.
+    """
+    noises = _noises(network)
+    steps = [noise.steps.clone() for noise in noises]
+    network.noises.train()
+    with network.batch_statistics():
+        values = entering(network, images)
+    network.noises.eval()
+    for noise, count in zip(noises, steps, strict=True):
+        noise.steps.copy_(count)
+    return values
+
+
+def entering(network: Perceptron, images: Tensor) -> Tensor:
+    """Compute what enters the last hidden layer's activation function [members, images, units], with any noise."""
+    tensors: dict[str, Tensor] = {}
+    network(images, tensors.__setitem__)
+    *_, last = (tensor.name for tensor in network.hidden_tensors() if tensor.side == "input")
+    values = tensors[last]
+    if network.before and (noises := _noises(network)):  # the network shows only what this noise is added to
+        noises[-1].steps -= int(noises[-1].training)  # so that the same noise is drawn again
+        values = noises[-1](values)
+    return values
+
+
+def _noises(network: Perceptron) -> list[Noise]:
+    return [module for module in network.noises if isinstance(module, Noise)]
 
 
 def _loss_and_gradient(

@@ -1,13 +1,22 @@
-"""How smooth the loss is along the gradient, and whether noise cancels the gain of Batch Normalization."""
+"""How smooth the loss is along the gradient, and whether noise undoes stability and takes the gain of normalisation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
+from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import compare, exponential, failures, interval, learned, of_survivors
-from pipeline.analysis.tables import format_failures, format_interval, format_mean, format_number, markdown_table
+from pipeline.analysis.tables import (
+    format_failures,
+    format_interval,
+    format_mean,
+    format_number,
+    markdown_table,
+    pair_rows,
+)
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
-from pipeline.analysis.wording import count_of, setting
+from pipeline.analysis.wording import count_of, setting, value_words
 from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.panels import Panel, draw, mean_line
@@ -15,137 +24,186 @@ from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
 from pipeline.training.history import Floats
 
+Side = tuple[Result, Variant]  # one population
+
 MEASURES = ("range of the loss", "change of the gradient", "effective smoothness")
-STYLES = {False: {"color": "#000000", "linestyle": "-"}, True: {"color": "#8C6D31", "linestyle": "--"}}  # noise
-SKIPPED = 1  # measurements: the one at the untrained weights has rows of its own
+LOSSES = (0.5, 0.4)  # training losses of the fixed batch at which the variants are compared
+NOISE = {False: "", True: " with noise"}
+# The first and the second of each comparison, each as a variant, and whether with noise.
+COMPARED: list[tuple[tuple[Variant, bool], tuple[Variant, bool]]] = [
+    (("batchnorm", False), ("plain", False)),
+    (("batchnorm", True), ("plain", False)),
+    (("batchnorm", True), ("batchnorm", False)),
+    (("plain", True), ("plain", False)),
+]
+STYLES = {  # of positions; no colour of a variant
+    "after_activation": {"color": "#000000", "linestyle": "-"},
+    "before_activation": {"color": "#8C6D31", "linestyle": "--"},
+}
+
+
+class Family:
+    """All outcomes of the study, judged together.
+
+    Attributes:
+        questions: By the names of the outcomes.
+        cells: The first cells of their rows, by table and name.
+        pairs: The rows of `pairs.csv`.
+    """
+
+    def __init__(self, settings: Evaluate, seeds: Sequence[int]) -> None:
+        self._settings = settings
+        self._seeds = seeds
+        self.questions: dict[str, Question] = {}
+        self.cells: dict[str, dict[str, list[str]]] = {}
+        self.pairs: list[list[str]] = []
+
+    def ask_ratio(
+        self, table: str, asked: Sequence[str], first: Floats, second: Floats, words: tuple[str, str], name: str
+    ) -> None:
+        """Ask for the ratio of two geometric means, given logarithms [seeds]: exponential of their mean difference."""
+        comparison = compare(first, second, self._settings.confidence)
+        self.questions[name] = Question(comparison, *words)
+        means = (np.exp(side.mean.value) for side in (comparison.treatment, comparison.control))
+        ratio = format_interval(exponential(comparison.difference), digits=3)
+        self._note(table, name, asked, [*map(format_number, means), ratio], np.exp(first), np.exp(second))
+
+    def ask_accuracy(self, asked: Sequence[str], first: Side, second: Side, name: str) -> None:
+        """Ask for the difference of two mean test accuracies."""
+        sides = [(result.tested(variant), result.diverged(variant)) for result, variant in (first, second)]
+        (treatment, _), (control, _) = sides
+        comparison = compare(treatment, control, self._settings.confidence, learned(treatment) & learned(control))
+        self.questions[name] = Question(comparison, margin=self._settings.margin)
+        among, count = comparison.learned or (comparison.difference, 0)
+        cells = []
+        for summary, (accuracy, diverged) in zip((comparison.treatment, comparison.control), sides, strict=True):
+            cells += [
+                format_mean(summary),
+                format_failures(failures(accuracy, self._settings.confidence), diverged),
+            ]
+        cells += [
+            format_interval(comparison.difference),
+            f"{format_interval(among)}, {count_of(count, 'pair')}" if count else "no pair",
+        ]
+        self._note("noise", name, asked, cells, treatment, control)
+
+    def _note(
+        self, table: str, name: str, asked: Sequence[str], cells: Sequence[str], first: Floats, second: Floats
+    ) -> None:
+        self.cells.setdefault(table, {})[name] = [*asked, *cells]
+        self.pairs += pair_rows([table, name], self._seeds, first, second)
 
 
 def report(results: Sequence[Result], params: Params, steps: Sequence[int], primary: str | None) -> Report:
-    """Compare geometric means over training, seed by seed, and accuracies with and without noise: one family."""
+    """Compare smoothness at equal losses and at equal iterations, and accuracies and stability with noise: one family.
+
+    Smoothness is that of networks without noise.
+    """
     settings = params.evaluate
-    smooth, smooth_cells = _smoothness(results, settings)
-    noise, noise_cells = _noise(results, settings)
-    judgements = judge(smooth | noise, primary, settings.confidence)
-    header = ["learning rate", "noise", "weights", "measure", "plain", "batchnorm", "batchnorm / plain", *JUDGED]
-    noise_header = ["learning rate", "compared", "first", "failed", "second", "failed", "first minus second"]
-    noise_header += ["where both learn", *JUDGED]
-    rows = [[*smooth_cells[name], *judged(question, judgements[name])] for name, question in smooth.items()]
-    noise_rows = [[*noise_cells[name], *judged(question, judgements[name])] for name, question in noise.items()]
+    family = Family(settings, results[0].point.params.train.seeds)
+    for result in results:
+        if not _noise(result):
+            _ask_smoothness(family, result)
+    places = {(_place(result), _noise(result)): result for result in results}
+    for place in dict.fromkeys(_place(result) for result in results):
+        for one, other in COMPARED:
+            sides = [(places[place, noise], variant) for variant, noise in (one, other)]
+            words = [f"{VARIANT_NAMES[variant]}{NOISE[noise]}" for variant, noise in (one, other)]
+            _ask_noise(family, sides, words, steps)
+    judgements = judge(family.questions, primary, settings.confidence)
+    place_header = ["learning rate", "position"]
+    sides_header = [*place_header, "first", "second"]
+    headers = {
+        "landscape": [*place_header, "compared", "measure", "Batch Normalization", "plain", "ratio"],
+        "noise": [
+            *sides_header,
+            *("first accuracy", "failed", "second accuracy", "failed", "first minus second", "where both learn"),
+        ],
+        "stability": [*sides_header, "computed as in", "first movement", "second movement", "ratio"],
+    }
+    written = {
+        table: (
+            [*header, *JUDGED],
+            [
+                [*cells, *judged(family.questions[name], judgements[name])]
+                for name, cells in family.cells[table].items()
+            ],
+        )
+        for table, header in headers.items()
+    }
     lines = [
         "# Is the loss smoother with Batch Normalization?",
         "",
-        "Along the gradient of a fixed batch, over step lengths from 1/2 to 4 learning rates; geometric means over "
-        "training without its first measurement, and that one, at the untrained weights, alone. The ratio is below 1 "
-        "where Batch Normalization is smoother. The variants are compared at equal iterations, not at equal losses.",
+        "Along the gradient of a fixed batch, over step lengths from 1/2 to 4 learning rates; ratios are Batch "
+        "Normalization / plain, below 1 where the network with Batch Normalization is smoother. At equal losses, a "
+        "measure is read where the network's loss on the batch first falls to that value (pairs in which both do), "
+        "interpolated between measurements in logarithms; at equal iterations, it is the geometric mean over training "
+        "without the untrained network, which has rows of its own. None of the measures is invariant to a rescaling of "
+        "the weights that leaves the function as it is.",
         "",
-        *markdown_table(header, rows),
+        *markdown_table(*written["landscape"]),
         "",
-        "The control, noise where Batch Normalization is (or would be): test accuracies after the last epoch.",
+        "Noise where Batch Normalization is, or would be: test accuracies after the last epoch.",
         "",
-        *markdown_table(noise_header, noise_rows),
+        *markdown_table(*written["noise"]),
+        "",
+        "Whether noise makes distributions less stable: how far the distribution of what enters each sigmoid of the "
+        "last hidden layer moves between measurements, in its deviations; geometric means. In training, batches "
+        "normalise and noise is added; in evaluation, running statistics normalise and there is no noise.",
+        "",
+        *markdown_table(*written["stability"]),
         "",
         rule(primary, settings.margin),
         "",
+        "`pairs.csv` holds both values of each pair.",
+        "",
     ]
     note = (
-        f"{setting(params, results[0].point.values)}. Lines: geometric means of the ratio Batch Normalization / plain, "
-        f"pair by pair over {count_of(len(params.train.seeds), 'seed')}; bands: Student's "
+        f"{setting(params, results[0].point.values)}, no noise. Lines: geometric means of the ratio Batch "
+        f"Normalization / plain, pair by pair over {count_of(len(params.train.seeds), 'seed')}; bands: Student's "
         f"{100 * settings.confidence:g} % intervals of its logarithm. Below 1, Batch Normalization is smoother."
     )
-    rates = dict.fromkeys(_place(result)[0] for result in results)
-    panels = [
-        _panel([result for result in results if _place(result)[0] == rate], rate, measure, settings, steps)
-        for rate in rates
-        for measure in MEASURES
-    ]
     return Report(
         lines,
-        {"landscape": draw(panels, note, share="column")},
-        {"landscape": (header, rows), "noise": (noise_header, noise_rows)},
+        {"landscape": draw(_panels(results, settings, steps), note, share="column")},
+        {**written, "pairs": (["table", "outcome", "seed", "first", "second"], family.pairs)},
     )
 
 
-def _smoothness(results: Sequence[Result], settings: Evaluate) -> tuple[dict[str, Question], dict[str, list[str]]]:
-    """Compare the variants by the ratio of their geometric means: the exponential of a difference of logarithms."""
-    questions: dict[str, Question] = {}
-    cells: dict[str, list[str]] = {}
-    for result in results:
-        parts = [("trained", slice(SKIPPED, None)), ("untrained", slice(SKIPPED))]
-        if _place(result)[1] == "true":
-            parts.pop()  # noise is one of training: the same networks, measured without it, are not another outcome
-        for weights, measurements in parts:
-            for measure in MEASURES:
-                batchnorm, plain = (
-                    of_survivors(
-                        _log_mean(result.outcomes[variant], measure, measurements), result.outcomes[variant].diverged_at
-                    )
-                    for variant in ("batchnorm", "plain")
-                )
-                comparison = compare(batchnorm, plain, settings.confidence)
-                name = f"{_name(result)}, {weights}: {measure}"
-                questions[name] = Question(comparison, "larger", "smaller")
-                cells[name] = [
-                    *_place(result),
-                    weights,
-                    measure,
-                    format_number(np.exp(comparison.control.mean.value)),
-                    format_number(np.exp(comparison.treatment.mean.value)),
-                    format_interval(exponential(comparison.difference), digits=3),
-                ]
-    return questions, cells
+def _ask_smoothness(family: Family, result: Result) -> None:
+    """Ask for the variants' smoothness at equal losses, over training, and before it."""
+    views: dict[str, Callable[[Outcome, str], Floats]] = {
+        **{f"at a loss of {loss}": partial(_at_loss, loss) for loss in LOSSES},
+        "at equal iterations": lambda outcome, measure: log_measure(outcome, measure)[:, 1:].mean(axis=1),
+        "untrained": lambda outcome, measure: log_measure(outcome, measure)[:, 0],
+    }
+    for view, values in views.items():
+        for measure in MEASURES:
+            batchnorm, plain = (
+                of_survivors(values(outcome, measure), outcome.diverged_at)
+                for outcome in (result.outcomes["batchnorm"], result.outcomes["plain"])
+            )
+            name = f"{_words(result)}, {view}: {measure}"
+            asked = [*_cells(result), view, measure]
+            family.ask_ratio("landscape", asked, batchnorm, plain, ("rougher", "smoother"), name)
 
 
-def _noise(results: Sequence[Result], settings: Evaluate) -> tuple[dict[str, Question], dict[str, list[str]]]:
-    """Compare test accuracies with and without noise, at each learning rate."""
-    places = {_place(result): result for result in results}
-    questions: dict[str, Question] = {}
-    cells: dict[str, list[str]] = {}
-    for rate in dict.fromkeys(rate for rate, _ in places):
-        quiet, noisy = places[rate, "false"], places[rate, "true"]
-        compared: list[tuple[str, tuple[Result, Variant], tuple[Result, Variant]]] = [
-            ("batchnorm with noise, plain without", (noisy, "batchnorm"), (quiet, "plain")),
-            ("batchnorm with noise, batchnorm without", (noisy, "batchnorm"), (quiet, "batchnorm")),
-            ("plain with noise, plain without", (noisy, "plain"), (quiet, "plain")),
-        ]
-        for words, *sides in compared:
-            first, second = (result.tested(variant) for result, variant in sides)
-            comparison = compare(first, second, settings.confidence, learned(first) & learned(second))
-            name = f"learning rate {rate}: {words}"
-            questions[name] = Question(comparison, margin=settings.margin)
-            failed = [
-                format_failures(failures(result.tested(variant), settings.confidence), result.diverged(variant))
-                for result, variant in sides
-            ]
-            among, count = comparison.learned or (comparison.difference, 0)
-            cells[name] = [
-                rate,
-                words,
-                format_mean(comparison.treatment),
-                failed[0],
-                format_mean(comparison.control),
-                failed[1],
-                format_interval(comparison.difference),
-                f"{format_interval(among)}, {count} pair{'s' * (count != 1)}" if count else "no pair",
-            ]
-    return questions, cells
+def _ask_noise(family: Family, sides: Sequence[Side], words: Sequence[str], steps: Sequence[int]) -> None:
+    """Ask how two populations differ in accuracy, and in the stability of their distributions."""
+    first, second = sides
+    asked = [*_cells(first[0]), *words]
+    name = f"{_words(first[0])}: {words[0]} against {words[1]}"
+    family.ask_accuracy(asked, first, second, f"{name}, accuracy")
+    for mode in ("training", "evaluation"):
+        one, other = (
+            of_survivors(np.log(np.maximum(movement(outcome.probed[mode], steps), 1e-12)), outcome.diverged_at)
+            for outcome in (result.outcomes[variant] for result, variant in sides)
+        )
+        stability = ("less stable", "more stable")
+        family.ask_ratio("stability", [*asked, mode], one, other, stability, f"{name}, movement in {mode}")
 
 
-def _name(result: Result) -> str:
-    rate, noise = _place(result)
-    return f"learning rate {rate}{', noise' if noise == 'true' else ''}"
-
-
-def _place(result: Result) -> tuple[str, str]:
-    return result.point.values["train.lr"], result.point.values["model.noise"].lower()
-
-
-def _log_mean(outcome: Outcome, name: str, measurements: slice) -> Floats:
-    """Return the logarithm [seeds] of a measure's geometric mean over some measurements."""
-    logarithm: Floats = _log(outcome, name)[:, measurements].mean(axis=1)
-    return logarithm
-
-
-def _log(outcome: Outcome, name: str) -> Floats:
+def log_measure(outcome: Outcome, name: str) -> Floats:
     """Return the logarithm of a measure [seeds, measurements]."""
     probed = outcome.probed
     values = {
@@ -157,15 +215,81 @@ def _log(outcome: Outcome, name: str) -> Floats:
     return logarithm
 
 
-def _panel(results: Sequence[Result], rate: str, name: str, settings: Evaluate, steps: Sequence[int]) -> Panel:
-    """Draw the ratio of the variants over training, with and without noise."""
-    lines = []
-    for result in results:
-        noise = _place(result)[1] == "true"
-        batchnorm, plain = (result.outcomes[variant] for variant in ("batchnorm", "plain"))
-        kept = (batchnorm.diverged_at == 0) & (plain.diverged_at == 0)
-        logarithms = (_log(batchnorm, name) - _log(plain, name))[kept]
-        means = [exponential(interval(column, settings.confidence)) for column in logarithms.T]
-        lines.append(mean_line("with noise" if noise else "without noise", steps, means, 1, STYLES[noise]))
-    title = f"learning rate {rate}: {name}"
-    return Panel(title, lines, "iteration", "Batch Normalization / plain", log_y=True, level=1)
+def at_loss(values: Floats, losses: Floats, target: float) -> Floats:
+    """Return values where the loss first falls to a target, interpolated linearly over the logarithm of the loss.
+
+    Args:
+        values: [seeds, measurements].
+        losses: [seeds, measurements].
+        target: The loss.
+
+    Returns:
+        [seeds]; NaN where the loss starts at the target or below, or never falls to it.
+    """
+    read: Floats = np.full(len(values), np.nan)
+    logarithms = np.log(losses / target)
+    for seed, row in enumerate(logarithms):
+        at = int((row <= 0).argmax())
+        if at and row[at] <= 0:
+            share = row[at - 1] / (row[at - 1] - row[at])
+            read[seed] = values[seed, at - 1] + share * (values[seed, at] - values[seed, at - 1])
+    return read
+
+
+def movement(moments: Floats, steps: Sequence[int]) -> Floats:
+    """Return how far distributions move between measurements, in deviations: a ratio of sums [seeds].
+
+    The distance is that of two normal distributions (2-Wasserstein): √(Δmean² + Δdeviation²). It and the deviations are
+    summed over units and measurements. Of these, only multiples of the last interval count, so that all are equally
+    long, and not the untrained network.
+
+    Args:
+        moments: Mean and deviation [seeds, measurements, units, 2].
+        steps: The iterations of the measurements.
+    """
+    interval_ = steps[-1] - steps[-2]
+    spaced = moments[:, [at for at, step in enumerate(steps) if step and step % interval_ == 0]]
+    distances = np.sqrt(np.square(np.diff(spaced, axis=1)).sum(axis=-1))
+    ratio: Floats = distances.sum(axis=(1, 2)) / np.maximum(spaced[:, 1:, :, 1].sum(axis=(1, 2)), 1e-12)
+    return ratio
+
+
+def _at_loss(loss: float, outcome: Outcome, measure: str) -> Floats:
+    return at_loss(log_measure(outcome, measure), outcome.probed["loss"], loss)
+
+
+def _panels(results: Sequence[Result], settings: Evaluate, steps: Sequence[int]) -> list[Panel]:
+    """Draw the ratio of the variants over training without noise, a row for each learning rate."""
+    quiet = [result for result in results if not _noise(result)]
+    panels = []
+    for rate in dict.fromkeys(_place(result)[0] for result in quiet):
+        for measure in MEASURES:
+            lines = []
+            for result in quiet:
+                if _place(result)[0] == rate:
+                    batchnorm, plain = (result.outcomes[variant] for variant in ("batchnorm", "plain"))
+                    kept = (batchnorm.diverged_at == 0) & (plain.diverged_at == 0)
+                    ratios = (log_measure(batchnorm, measure) - log_measure(plain, measure))[kept]
+                    means = [exponential(interval(column, settings.confidence)) for column in ratios.T]
+                    position = _place(result)[1]
+                    lines.append(mean_line(value_words(position), steps, means, 1, STYLES[position]))
+            title, label = f"learning rate {rate}: {measure}", "Batch Normalization / plain"
+            panels.append(Panel(title, lines, "iteration", label, log_y=True, level=1))
+    return panels
+
+
+def _place(result: Result) -> tuple[str, str]:
+    return result.point.values["train.lr"], result.point.values["model.norm_position"]
+
+
+def _noise(result: Result) -> bool:
+    return result.point.params.model.noise
+
+
+def _cells(result: Result) -> list[str]:
+    rate, position = _place(result)
+    return [rate, value_words(position)]
+
+
+def _words(result: Result) -> str:
+    return "learning rate {}, {}".format(*_cells(result))

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import compare, exponential, interval, of_survivors, summarise
-from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table, pair_rows
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params
@@ -31,6 +31,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
     header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", *JUDGED]
     questions: dict[str, Question] = {}
     cells: dict[str, list[str]] = {}
+    pairs: list[list[str]] = []
     for result in results:
         rate, outcome = result.point.values["train.lr"], result.outcomes["batchnorm"]
         epochs = params.train.epochs
@@ -49,20 +50,24 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
                 format_interval(comparison.difference),
                 format_mean(lag),
             ]
+            pairs += pair_rows([rate, str(epoch)], result.point.params.train.seeds, seen["running"], seen["recomputed"])
     judgements = judge(questions, primary, settings.confidence)
     rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
     panels = [_accuracies(result, settings, steps) for result in results]
+    seeds = count_of(len(params.train.seeds), "seed")
     lines = [
         "# By which statistics is a network evaluated?",
         "",
-        f"{VARIANT_NAMES['batchnorm']}, accuracy on the held-out images over {len(params.train.seeds)} seeds.",
+        f"{VARIANT_NAMES['batchnorm']}, accuracy on the held-out images over {seeds}: by running statistics, by "
+        "those of each batch of held-out images, and by those of training images, recomputed at the current weights.",
         "",
         *markdown_table(header, rows),
         "",
         rule(primary, settings.margin),
         "",
+        "`pairs.csv` holds each network's accuracies by running and by recomputed statistics.",
+        "",
     ]
-    seeds = count_of(len(params.train.seeds), "seed")
     note = (
         f"{setting(params, results[0].point.values)}, Batch Normalization, {seeds}; "
         f"bands: Student's {100 * settings.confidence:g} % intervals."
@@ -71,7 +76,8 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "statistics": draw(panels, f"{note} Lines: means of differences, seed by seed.", columns=2, share="all"),
         "lags": draw(_lags(results, settings, steps), f"{note} Lines: geometric means.", columns=2),
     }
-    return Report(lines, figures, {"statistics": (header, rows)})
+    pairs_header = ["learning rate", "epoch", "seed", "running", "recomputed"]
+    return Report(lines, figures, {"statistics": (header, rows), "pairs": (pairs_header, pairs)})
 
 
 def _accuracies(result: Result, settings: Evaluate, steps: Sequence[int]) -> Panel:

@@ -1,6 +1,7 @@
 """What studies measure: against the same quantity computed another way, and without a trace in the training."""
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 
@@ -57,6 +58,24 @@ def test_a_probe_leaves_no_trace_in_the_training(
     assert all(bool(tensor.isfinite().all()) for tensor in probed.probed.values())
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("settings", [{}, {"noise": "true", "norm_position": "before_activation"}])
+def test_a_member_is_measured_alike_in_any_company(
+    params: Make, examples: Images, name: str, variant: Variant, settings: dict[str, str]
+) -> None:
+    split = Split(examples(600), examples(310, seed=1), examples(300, seed=2))
+    both, alone = (
+        population(params(**SETTINGS | {"seeds": seeds, "batch_size": "300"}, **settings), variant)
+        for seeds in ("3,1", "1")
+    )
+    together, single = (
+        fit(described, split.train, probing=probe_of(name, 1).probing(described, split)).probed
+        for described in (both, alone)
+    )
+    assert all(torch.equal(values[1:], single[measured]) for measured, values in together.items())
+
+
 # The loss along the gradient
 
 
@@ -110,7 +129,28 @@ def test_the_landscape_is_of_one_batch_and_of_the_learning_rate(params: Make, sp
         measured = landscape.probe(described, split)(network)
         batch = Examples(split.train.images[:16], split.train.labels[:16])
         expected = landscape.along_the_gradient(network, batch, [0.025, 0.05, 0.1, 0.2])
-    assert all(torch.equal(values, expected[name]) for name, values in measured.items())
+    assert all(torch.equal(measured[name], values) for name, values in expected.items())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("position", ["after_activation", "before_activation"])
+@pytest.mark.parametrize("noise", ["false", "true"])
+def test_moments_are_of_what_training_and_evaluation_feed_to_the_last_sigmoids(
+    params: Make, split: Split, variant: Variant, position: str, noise: str
+) -> None:
+    described = population(params(**SETTINGS, noise=noise, norm_position=position), variant)
+    network = trained(described, split)
+    with torch.no_grad():
+        measured = landscape.probe(described, split)(network)
+    for mode, copied in (("training", copy.deepcopy(network).train()), ("evaluation", copy.deepcopy(network))):
+        entered: list[Tensor] = []
+        copied.function = lambda values, entered=entered: (entered.append(values), values.sigmoid())[1]  # type: ignore[misc]
+        with torch.no_grad():
+            copied(split.train.images[:16])
+        expected = torch.stack([entered[-1].mean(1), entered[-1].std(1)], dim=2)
+        torch.testing.assert_close(measured[mode], expected)
+    if noise == "true":
+        assert not torch.allclose(measured["training"], measured["evaluation"], atol=0.01)
 
 
 # The statistics of evaluation
@@ -187,18 +227,32 @@ def test_a_plain_network_has_no_statistics(params: Make, split: Split) -> None:
 def test_percentiles_are_of_what_enters_the_last_sigmoids(params: Make, split: Split, variant: Variant) -> None:
     described = population(params(**SETTINGS, norm_position="before_activation"), variant)
     network = trained(described, split)
-    seen: dict[str, Tensor] = {}
     with torch.no_grad():
         measured = covariate_shift.probe(described, split)(network)
-        network(split.validation.images, seen.__setitem__)
-    entering = seen["layer2.normalised" if variant == "batchnorm" else "layer2.pre_activation"].numpy()
-    torch.testing.assert_close(torch.from_numpy(entering).sigmoid(), seen["layer2.activation"])
-    expected = np.percentile(entering, [15, 50, 85], axis=1)
-    np.testing.assert_allclose(measured["percentiles"], np.moveaxis(expected, 0, -1), rtol=1e-5, atol=1e-6)
-    for at, level in enumerate((15, 50, 85)):
-        assert torch.equal(measured[f"unit_{level}"], measured["percentiles"][:, 0, at])
-        all_units = np.percentile(entering, level, axis=(1, 2))
-        np.testing.assert_allclose(measured[f"all_{level}"], all_units, rtol=1e-5, atol=1e-6)
+    state = {name: tensor.double().numpy() for name, tensor in network.state_dict().items()}
+    train, seen = (part.images.double().numpy() for part in (split.train, split.validation))
+    for member, kind in itertools.product(range(2), ("running", "recomputed")):
+        hidden, basis = seen, train
+        for layer in range(2):
+            if layer:
+                hidden, basis = logistic(hidden), logistic(basis)
+            weight, bias = (state[f"linears.{layer}.{name}"][member] for name in ("weight", "bias"))
+            hidden, basis = hidden @ weight.T + bias, basis @ weight.T + bias
+            if variant == "batchnorm":
+                mean, var = (state[f"norms.{layer}.running_{name}"][member] for name in ("mean", "var"))
+                if kind == "recomputed":
+                    mean, var = basis.mean(0), basis.var(0, ddof=1)
+                scale, shift = (state[f"norms.{layer}.{name}"][member] for name in ("scale", "shift"))
+                hidden = (hidden - mean) / np.sqrt(var + 1e-5) * scale + shift
+                basis = (basis - basis.mean(0)) / np.sqrt(basis.var(0) + 1e-5) * scale + shift
+        expected = np.percentile(hidden, [15, 50, 85], axis=0).T
+        np.testing.assert_allclose(measured[kind][member], expected, rtol=1e-4, atol=1e-5)
+        for at, level in enumerate((15, 50, 85)):
+            assert torch.equal(measured[f"{kind}_{level}"], measured[kind][:, 0, at])
+        logits = logistic(hidden) @ state["linears.2.weight"][member].T + state["linears.2.bias"][member]
+        right = logits.argmax(1) == split.validation.labels.numpy()
+        assert float(measured[f"{kind}_accuracy"][member]) == right.mean()
+    assert torch.equal(measured["running"], measured["recomputed"]) == (variant == "plain")
 
 
 def test_the_labs_picture_is_of_another_network_unless_it_normalises_before(params: Make, split: Split) -> None:
@@ -208,15 +262,27 @@ def test_the_labs_picture_is_of_another_network_unless_it_normalises_before(para
         network = trained(described, split)
         with torch.no_grad():
             measured = lab_view.probe(described, split)(network)
-            first, second = network.linears[:2]
-            as_lab = network.norms[1](second(torch.sigmoid(network.norms[0](first(images)))))
-            trained_so = second(network.norms[0](torch.sigmoid(first(images))))
+            (first, second), (norm, other) = network.linears[:2], network.norms
+            as_lab = other(second(torch.sigmoid(norm(first(images)))))
+            trained_so = second(norm(torch.sigmoid(first(images))))
+            first_so = norm(first(images)) if position == "before_activation" else first(images)
         torch.testing.assert_close(measured["lab"], as_lab[:, 0])
-        expected = as_lab if position == "before_activation" else trained_so
-        torch.testing.assert_close(measured["network"], expected[:, 0])
-        torch.testing.assert_close(measured["network_mean"], expected.double().mean((1, 2)))
-        torch.testing.assert_close(measured["network_deviation"], expected.double().flatten(1).std(1))
-        torch.testing.assert_close(measured["lab_deviation"], as_lab.double().flatten(1).std(1))
+        second_so = as_lab if position == "before_activation" else trained_so
+        torch.testing.assert_close(measured["network"], second_so[:, 0])
+        for number, expected in enumerate((first_so, second_so), start=1):
+            for name, values in lab_view.spread(expected).items():
+                torch.testing.assert_close(measured[f"layer{number}_{name}"], values)
+
+
+def test_spread_within_units_is_told_from_spread_between_them() -> None:
+    alternating = torch.tensor([-1.0, 1, -1, 1])
+    same_means = torch.stack([alternating, 3 * alternating], dim=1)  # two units over four images
+    constant = torch.tensor([[-5.0, 5]]).expand(4, 2)
+    spread = lab_view.spread(torch.stack([same_means, constant]))
+    assert spread["mean"].tolist() == [0, 0]
+    assert spread["pooled"].tolist() == pytest.approx([math.sqrt(40 / 7), math.sqrt(200 / 7)])
+    assert spread["within"].tolist() == pytest.approx([2 * math.sqrt(4 / 3), 0])
+    assert spread["between"].tolist() == pytest.approx([0, math.sqrt(50)])
 
 
 def test_a_plain_networks_picture_is_the_networks(params: Make, split: Split) -> None:
@@ -225,4 +291,4 @@ def test_a_plain_networks_picture_is_the_networks(params: Make, split: Split) ->
     with torch.no_grad():
         measured = lab_view.probe(described, split)(network)
     assert torch.equal(measured["lab"], measured["network"])
-    assert math.isfinite(float(measured["lab_mean"][0]))
+    assert math.isfinite(float(measured["layer2_mean"][0]))
