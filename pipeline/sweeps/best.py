@@ -57,9 +57,9 @@ def describe_best(results: Sequence[Result], settings: Evaluate, holdout: int) -
     return lines
 
 
-def how_chosen(results: Sequence[Result]) -> str:
-    """Say on which images and seeds the best points were chosen, and on which their test accuracies are."""
-    chosen = "The best point of each variant was chosen on the held-out images"
+def how_chosen(results: Sequence[Result], best: str = "The best point of each variant") -> str:
+    """Say on which images and seeds the `best` points were chosen, and of which seeds their test accuracies are."""
+    chosen = f"{best} was chosen on the held-out images"
     confirmed = next((result.seeds for result in results if result.confirmed), ())
     if not confirmed:
         return f"{chosen}, then evaluated once on the test images, of the same trainings"
