@@ -29,6 +29,7 @@ from pipeline.training.population import Population
 from pipeline.workers import count_workers, open_workers
 
 EPOCHS_OF_PRODUCTS = 5  # in one measurement: a single epoch is too short to be timed
+EPOCHS_OF_SWEEP = "2"
 POINTS = POPULATIONS_PER_WORKER // len(VARIANTS)  # of a sweep's grid, for every worker
 
 
@@ -63,7 +64,7 @@ def epochs(params: Params, variant: Variant, batch: int, workers: int = 0, **cha
 def sweep(params: Params, _variant: Variant, _batch: int, workers: int = 0) -> Iterator[float]:
     """Yield the seconds per epoch and network of whole sweeps over learning rates, as `list_tasks` plans them."""
     count = count_workers(_settings(params.train), sys.maxsize)
-    return _sweeps(_settings(params.train, workers), partial(list_tasks, count))
+    return _sweeps(_settings(params.train, workers), partial(list_tasks, count, epochs=EPOCHS_OF_SWEEP))
 
 
 def shift(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
@@ -82,10 +83,10 @@ def _sweeps(settings: Train, plan: Callable[[ImageFiles, Path], Sequence[Task]])
                 yield 1 / rate(plan(images, Path(folder)), opened)
 
 
-def list_tasks(workers: int, images: ImageFiles, folder: Path) -> list[Task]:
+def list_tasks(workers: int, images: ImageFiles, folder: Path, **overrides: str) -> list[Task]:
     """Return a sweep over learning rates that has the same number of populations for each worker."""
     rates = [f"{rate:.6g}" for rate in np.linspace(0.05, 0.15, POINTS * workers)]
-    return plan(list_points(paths.PARAMS, {"device": "cpu"}, {"train.lr": rates}), images, folder)
+    return plan(list_points(paths.PARAMS, {"device": "cpu", **overrides}, {"train.lr": rates}), images, folder)
 
 
 def rate(tasks: Sequence[Task], workers: Workers) -> float:

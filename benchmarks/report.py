@@ -23,14 +23,12 @@ HEADINGS = {
     "medium": "all workers, medium",
     "products": "bare products",
     "busy": "all workers, one core busy",
-    "pinned": "all workers, core 0 busy",
 }
 LABELS = {
     WHOLE: {
         "training": "the lab: one network, 5 epochs, validated after each",
         "repro": "`dvc repro --force`: both variants, ten seeds each, every stage",
         "busy": "the same while another process keeps a core busy",
-        "pinned": "the same while another process keeps core 0 busy",
         "unchanged": "`dvc repro`, nothing changed",
         "help": "`python -m pipeline --help`",
     },
@@ -72,7 +70,6 @@ def bars() -> list[Bar]:
     listed = [
         Bar("`dvc repro --force` / one training of the lab", WHOLE, "repro", "training", 2.0),
         Bar(f"{force} / idle", WHOLE, "busy", "repro", 1.4),
-        Bar(f"{force}, always the same / idle", WHOLE, "pinned", "repro", 1.4),
         Bar("`dvc repro`, nothing changed: seconds", WHOLE, "unchanged", None, 1.2),
         Bar("`python -m pipeline --help`: seconds", WHOLE, "help", None, 0.3),
         Bar(
@@ -91,7 +88,6 @@ def bars() -> list[Bar]:
                 Bar(f"{row}: JAX / all workers", row, "jax", "all", 1.3, least=True),
                 Bar(f"{row}: one worker / bare products", row, "one", "products", loss),
                 Bar(f"{row}: a core busy / idle", row, "busy", "all", 2.2),
-                Bar(f"{row}: a core busy, always the same / idle", row, "pinned", "all", 2.2),
             ]
     return listed
 

@@ -35,7 +35,7 @@ def compare(variant: Variant, batch: int, rounds: int, progress: Progress) -> Se
             kind: stack.enter_context(worker(kind, variant, batch)) for kind in COMPARED if _can_run(kind, variant)
         }
         if batch == SMALL_BATCH:
-            measures |= {"busy": busy(measures["all"]), "pinned": busy(measures["all"], pinned=True)}
+            measures["busy"] = busy(measures["all"])
         return take_turns(f"batch {batch}, {variant}", measures, rounds, progress)
 
 
@@ -51,13 +51,11 @@ def _can_run(kind: str, variant: Variant) -> bool:
     return importlib.util.find_spec("jax") is not None if kind == "jax" else (kind, variant) != ("sklearn", "batchnorm")
 
 
-def busy(measure: Measure, *, pinned: bool = False) -> Measure:
-    """Return a measurement that is taken while another process keeps one core busy; `pinned`: always the same core."""
+def busy(measure: Measure) -> Measure:
+    """Return a measurement that is taken while another process keeps one core busy."""
 
     def beside() -> float:
         with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
-            if pinned and hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(process.pid, [min(os.sched_getaffinity(0))])
             try:
                 return measure()
             finally:

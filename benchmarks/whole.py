@@ -31,7 +31,6 @@ def commands(folder: Path, rounds: int, progress: Progress) -> Seconds:
             "training": training,
             "repro": repro,
             "busy": busy(repro),
-            "pinned": busy(repro, pinned=True),
         }
         seconds = take_turns("the whole project", measures, rounds, progress)
     nothing: dict[str, Measure] = {

@@ -45,6 +45,10 @@ class Model(Section):
     activation: Literal["sigmoid", "tanh", "relu"]
     norm_position: Literal["after_activation", "before_activation"]
     groups: Units
+    ghost_batch: Annotated[int, Field(ge=0, le=1_000_000)]
+    recentre: bool
+    rescale: bool
+    affine: bool
     initial_deviation: Annotated[float, Field(gt=0, le=1000)] | None
     binary_input: bool
     noise: bool
@@ -64,6 +68,7 @@ class Train(Section):
     lr: Annotated[float, Field(gt=0, le=1e6)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1e6)]
+    weights: Literal["all", "norms"]
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]
     workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], Field(exclude=True)]

@@ -61,3 +61,11 @@ def setting(params: Params, varied: Collection[str] = ()) -> str:
 def count_of(count: int, noun: str) -> str:
     """Return a count with its noun, such as `1 pair` or `10 pairs`."""
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it, such as `48 s`, `12 min` or `1 h 25 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from pipeline import paths
+from pipeline.analysis.wording import count_of
 from pipeline.commands.images import load_images
 from pipeline.commands.options import OVERRIDES, with_overrides
 from pipeline.data.images import ImageFiles
 from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Params, Variant, load
+from pipeline.progress import Progress
 from pipeline.stages.train import load_split, train_variant
 from pipeline.tracking.process import exclusive
 from pipeline.training.population import Population
@@ -47,6 +49,8 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
         open_workers(params.train, load_split(params, images), population.epochs()) as workers,
     ):
         workers.start()
+        what = f"{count_of(len(population.seeds), 'network')}, {count_of(params.train.epochs, 'epoch')} each"
+        click.echo(f"train {variant}: {what}, {count_of(workers.count, 'worker')}", err=True)
         from pipeline.records.stages import TrainRecord  # imports MLflow, while workers start
         from pipeline.tracking.stage import stage_run
 
@@ -54,8 +58,8 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
         with stage_run(record.stage) as run:
             record.begin(run)
             start = time.perf_counter()
-            with write_folder(folder) as part:
-                train_variant(params, population, images.digest, workers, part, _made(checkpoints))
+            with write_folder(folder) as part, Progress(f"train {variant}", population.epochs()) as progress:
+                train_variant(params, population, images.digest, workers, part, _made(checkpoints), progress)
             seconds = time.perf_counter() - start
             record.finish(run, images, seconds)
             shutil.rmtree(checkpoints, ignore_errors=True)

@@ -65,11 +65,16 @@ def split(files: ImageFiles, holdout: int, device: torch.device) -> Split:
     )
 
 
-def check_batches(split: Split, batch_size: int) -> None:
+def check_batches(split: Split, batch_size: int, ghost_batch: int) -> None:
     """Check that no batch holds a single image, whose variance Batch Normalization could not compute.
 
+    Args:
+        split: The images.
+        batch_size: How many of them a batch holds, but for the last.
+        ghost_batch: How many images of a batch are normalised together, but for the last; 0: the batch.
+
     Raises:
-        UserError: A batch of this size, or the last one, holds a single image.
+        UserError: Some batch, or some part of one that is normalised, holds a single image.
     """
     count = len(split.train)
     if batch_size == 1 or count % batch_size == 1:
@@ -80,6 +85,12 @@ def check_batches(split: Split, batch_size: int) -> None:
             f"train.batch_size = {batch_size}: leaves a batch of a single image, which Batch Normalization cannot "
             f"normalise; sizes that do for {count} training images: {advice}"
         )
+    for size in (min(batch_size, count), count % batch_size):
+        if ghost_batch and size % ghost_batch == 1 % ghost_batch:
+            raise UserError(
+                f"model.ghost_batch = {ghost_batch}: leaves a single image of a batch of {size}, which Batch "
+                "Normalization cannot normalise"
+            )
 
 
 def batch_order(seed: int, count: int, epoch: int) -> Tensor:

@@ -75,10 +75,12 @@ class _Affine(torch.autograd.Function):
         return torch.baddbmm(bias.unsqueeze(1), inputs, weight.transpose(1, 2))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         inputs, weight = ctx.saved_tensors
         gradient = gradient.contiguous()  # a sum over strided values rounds by how many members lie between them
         towards_inputs = torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return towards_inputs, None, None
         return towards_inputs, torch.bmm(gradient.transpose(1, 2), inputs), gradient.sum(1)
 
 

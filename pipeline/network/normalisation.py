@@ -15,7 +15,7 @@ from pipeline.params import Model, Variant
 
 EPSILON = 1e-5  # PyTorch's, of all but RMSNorm
 MOMENTUM = 0.1
-MANY = 256  # rows from which Batch Normalization is as fast for one member after another as for all at once
+MANY = 256  # rows from which Batch Normalization of a whole batch is as fast for one member after another
 
 
 class BatchNorm(nn.Module):
@@ -24,15 +24,20 @@ class BatchNorm(nn.Module):
     Training normalises by the batch's mean and biased variance. Evaluation normalises by the running statistics, which
     training updates by PyTorch's rule `running = 0.9 running + 0.1 batch`, with the unbiased variance.
 
+    With `model.ghost_batch`, training treats so many neighbouring images after another as a batch of their own, whose
+    statistics update the running ones in turn (Hoffer et al. 2017, section 4). Without `model.recentre` no mean is
+    subtracted, and without `model.rescale` no deviation is divided by, as Zhang & Sennrich 2019 call these two steps.
+
     Attributes:
-        scale, shift: The learned γ and β [members, units].
+        scale, shift: γ and β [members, units]: learned or, without `model.affine`, 1 and 0.
         running_mean, running_var: The running statistics [members, units].
     """
 
-    def __init__(self, members: int, units: int) -> None:
+    def __init__(self, members: int, units: int, model: Model) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(members, units))
-        self.shift = nn.Parameter(torch.zeros(members, units))
+        self.ghost_batch, self.recentre, self.rescale = model.ghost_batch, model.recentre, model.rescale
+        self.scale = nn.Parameter(torch.ones(members, units), requires_grad=model.affine)
+        self.shift = nn.Parameter(torch.zeros(members, units), requires_grad=model.affine)
         self.running_mean: Tensor
         self.running_var: Tensor
         self.register_buffer("running_mean", torch.zeros(members, units))
@@ -40,9 +45,16 @@ class BatchNorm(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise `inputs` [members, batch, units] over the batch, then scale and shift them; the shape stays."""
+        if self.training and self.ghost_batch:
+            return torch.cat(
+                [self._normalise_batch(ghost) for ghost in torch.split(inputs, self.ghost_batch, dim=1)], dim=1
+            )
+        return self._normalise_batch(inputs)
+
+    def _normalise_batch(self, inputs: Tensor) -> Tensor:
         members, batch, units = inputs.shape
         parts = (self.running_mean, self.running_var, self.scale, self.shift)
-        if inputs.device.type == "cpu" and batch >= MANY:
+        if inputs.device.type == "cpu" and batch >= MANY and not self.ghost_batch:
             columns = [self._normalise(*of_member) for of_member in zip(inputs, *parts, strict=True)]
             return columns[0].unsqueeze(0) if members == 1 else torch.stack(columns)
         joined = inputs.transpose(0, 1).reshape(batch, members * units)
@@ -58,7 +70,16 @@ class BatchNorm(nn.Module):
 
     def _normalise(self, columns: Tensor, mean: Tensor, var: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Normalise each of `columns` [batch, columns], and update `mean` and `var` in training."""
-        return F.batch_norm(columns, mean, var, scale, shift, self.training, MOMENTUM, EPSILON)
+        if self.recentre and self.rescale:
+            return F.batch_norm(columns, mean, var, scale, shift, self.training, MOMENTUM, EPSILON)
+        if self.training:
+            running = mean, var
+            var, mean = torch.var_mean(columns, dim=0, correction=0)
+            unbiased = len(columns) / (len(columns) - 1) * var.detach()
+            for old, new in zip(running, (mean.detach(), unbiased), strict=True):
+                old.lerp_(new, MOMENTUM)
+        centred = columns - mean if self.recentre else columns
+        return (centred * (var + EPSILON).rsqrt() if self.rescale else centred) * scale + shift
 
 
 class GroupNorm(nn.Module):
@@ -133,7 +154,7 @@ class WeightNorm(Linear):
 
 # Of the hidden layers alone, so that all variants have the same output layer.
 NORMS: dict[Variant, Callable[[int, int, Model], nn.Module]] = {
-    "batchnorm": lambda members, units, _: BatchNorm(members, units),
+    "batchnorm": BatchNorm,
     "layernorm": lambda members, units, _: GroupNorm(members, units, groups=1),
     "groupnorm": lambda members, units, model: GroupNorm(members, units, model.groups),
     "rmsnorm": lambda members, units, _: RMSNorm(members, units),

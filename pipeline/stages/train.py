@@ -11,10 +11,9 @@ from pipeline.network.device import configure_device
 from pipeline.network.network import Network
 from pipeline.params import Params
 from pipeline.training.history import save_history
-from pipeline.training.job import Job, Workers
+from pipeline.training.job import Job, OnJobEpoch, Workers
 from pipeline.training.loop import OnEpoch, Trained, fit
 from pipeline.training.population import Population, name_of
-from pipeline.training.progress import Progress
 from pipeline.training.settings import save_settings
 
 
@@ -38,12 +37,18 @@ def load_split(params: Params, images: ImageFiles) -> Split:
         UserError: They cannot.
     """
     examples = split(images, params.data.holdout, configure_device(params.train))
-    check_batches(examples, params.train.batch_size)
+    check_batches(examples, params.train.batch_size, params.model.ghost_batch)
     return examples
 
 
 def train_variant(
-    params: Params, population: Population, images: str, workers: Workers, folder: Path, checkpoints: Path | None
+    params: Params,
+    population: Population,
+    images: str,
+    workers: Workers,
+    folder: Path,
+    checkpoints: Path | None,
+    on_epoch: OnJobEpoch,
 ) -> None:
     """Train every seed of a variant, and write the files that `pipeline.training.history` describes.
 
@@ -54,10 +59,10 @@ def train_variant(
         workers: What trains.
         folder: Where the files go.
         checkpoints: Where to save states while training, and to continue from.
+        on_epoch: Called with the number of a part and the epoch that it has completed.
     """
     parts = population.parts(workers.count, workers.memory)
     jobs = [TrainJob(part, checkpoints and checkpoints / f"{name_of(part.seeds)}.checkpoint") for part in parts]
-    with Progress(jobs, f"train {population.variant}") as progress:
-        trained = dict(workers.run(jobs, progress))
+    trained = dict(workers.run(jobs, on_epoch))
     save_history(folder, population.seeds, Trained.join([trained[number] for number in range(len(jobs))]))
     save_settings(folder, params, images)

@@ -12,7 +12,7 @@ from pipeline.data.dataset import Examples, Split, check_batches, split
 from pipeline.data.images import ImageFiles
 from pipeline.files import to_json, write_atomic
 from pipeline.network.device import configure_device, device_memory
-from pipeline.params import VARIANTS, Model, Params, Variant
+from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.grid import Point, digest_points
 from pipeline.sweeps.outcome import Outcome, load_outcome, outcome_digest, stored_seeds
 from pipeline.sweeps.probe import Probe
@@ -31,12 +31,14 @@ class Task:
         population: The networks.
         probe: The study's probe, if any.
         folder: Where the outcomes of its members are stored.
+        confirms: Whether its seeds confirm the point, which other seeds have chosen.
     """
 
     point: Point
     population: Population
     probe: Probe | None
     folder: Path
+    confirms: bool = False
 
     @property
     def variant(self) -> Variant:
@@ -59,8 +61,15 @@ class Task:
         return replace(self.population, seeds=seeds) if seeds else None
 
 
-def claim_name(folder: Path, points: Sequence[Point]) -> None:
-    """Note the points of a sweep in its folder, and say so if they replace those of another sweep of its name."""
+def claim_name(folder: Path, points: Sequence[Point], rounds: int = 0, seeds: Sequence[int] = ()) -> None:
+    """Note a sweep in its folder, and say so if its grid replaces that of another sweep of its name.
+
+    Args:
+        folder: The sweep's folder.
+        points: The points of its grid.
+        rounds: At most how often points are added.
+        seeds: Those that confirm the chosen points.
+    """
     file, digest = folder / "sweep.json", digest_points(points)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         earlier = json.loads(file.read_text(encoding="utf-8"))
@@ -69,7 +78,8 @@ def claim_name(folder: Path, points: Sequence[Point]) -> None:
                 f"{folder.name}: replaces the results of another sweep of this name, of {len(earlier['points'])} "
                 f"points from {earlier['points'][0]} to {earlier['points'][-1]}; its trainings and its runs stay"
             )
-    write_atomic(file, to_json({"digest": digest, "points": [point.label() for point in points]}))
+    asked = {"refine": rounds, "confirm": [*seeds]}
+    write_atomic(file, to_json({"digest": digest, "points": [point.label() for point in points], **asked}))
 
 
 def load_split(params: Params, points: Sequence[Point], images: ImageFiles, device: str | None = None) -> Split:
@@ -87,7 +97,7 @@ def load_split(params: Params, points: Sequence[Point], images: ImageFiles, devi
     settings = params.train.model_copy(update={"device": device or params.train.device})
     examples = split(images, params.data.holdout, configure_device(settings))
     for point in points:
-        check_batches(examples, point.params.train.batch_size)
+        check_batches(examples, point.params.train.batch_size, point.params.model.ghost_batch)
     return examples
 
 
@@ -103,11 +113,16 @@ def plan(points: Sequence[Point], images: ImageFiles, folder: Path, probe: Probe
     tasks = []
     for point in points:
         for variant in VARIANTS:
-            train = point.params.train
-            population = Population(variant, _model(point.params, variant), train, train.seeds)
+            population = _population(point.params, variant)
             digest = outcome_digest(population, point.params.data.holdout, images.digest, probe)
             tasks.append(Task(point, population, probe, folder / digest))
     return tasks
+
+
+def without_pixels(examples: Split) -> Split:
+    """Return as many examples with images of no pixels: enough to check batches, and small."""
+    parts = (examples.train, examples.validation, examples.test)
+    return Split(*(Examples(part.images[:, :0].clone(), part.labels) for part in parts))
 
 
 def estimate(populations: Sequence[Population], examples: Split, workers: int) -> float:
@@ -127,8 +142,12 @@ def estimate(populations: Sequence[Population], examples: Split, workers: int) -
     return total / workers
 
 
-def _model(params: Params, variant: Variant) -> Model:
-    """Return the network to train: without Batch Normalization or noise, its position makes no difference."""
-    if variant == "plain" and not params.model.noise:
-        return params.model.model_copy(update={"norm_position": "after_activation"})
-    return params.model
+def _population(params: Params, variant: Variant) -> Population:
+    """Return the networks to train, with one value of what makes no difference to a plain one."""
+    model, train = params.model, params.train
+    if variant == "plain":
+        model = model.model_copy(update={"ghost_batch": 0, "recentre": True, "rescale": True, "affine": True})
+        train = train.model_copy(update={"weights": "all"})
+        if not model.noise:
+            model = model.model_copy(update={"norm_position": "after_activation"})
+    return Population(variant, model, train, train.seeds)

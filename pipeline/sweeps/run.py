@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pipeline.errors import UserError
+from pipeline.progress import Progress
 from pipeline.sweeps.outcome import Outcome, OutcomeJob, outcome_file, save_outcome
 from pipeline.sweeps.plan import Task
 from pipeline.training.job import Workers
-from pipeline.training.progress import Progress
 
 
 def train_tasks(tasks: Sequence[Task], workers: Workers) -> Iterator[tuple[Task, Outcome]]:
@@ -52,10 +52,10 @@ def _train(tasks: Sequence[Task], workers: Workers, epochs: int) -> Iterator[Tas
             owners.append(task)
     parts_left = Counter(task.digest for task in owners)
     before = epochs - sum(job.part.epochs() for job in jobs)
-    with Progress(jobs, "sweep", before) as progress:
+    with Progress("sweep", epochs, before) as progress:
         for number, outcome in workers.run(jobs, progress):
-            progress.finish(number)
             job, task = jobs[number], owners[number]
+            progress.finish(number, job.part)
             save_outcome(task.folder, job.part.seeds, outcome)
             if job.checkpoint:
                 job.checkpoint.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ class PartTraining:
         self.population = population
         self.examples = examples
         self.network = population.network().to(examples.images.device)
-        self.weights = list(self.network.parameters())
+        self.weights = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.joined = JoinedWeights(self.weights)
         self.optimizer = OPTIMIZERS[population.train.optimizer](self.joined.tensors, population.train)
         self.epoch = 0

@@ -33,8 +33,11 @@ class Population:
     seeds: tuple[int, ...]
 
     def network(self) -> Perceptron:
-        """Build the untrained members, on the CPU."""
-        return Perceptron(self.model, self.variant, self.seeds)
+        """Build the untrained members, on the CPU; only the weights that are trained require gradients."""
+        network = Perceptron(self.model, self.variant, self.seeds)
+        if self.train.weights == "norms" and any(weight.requires_grad for weight in network.norms.parameters()):
+            network.linears.requires_grad_(False)
+        return network
 
     def epochs(self) -> int:
         """Return the number of epochs that training takes, summed over the members."""

@@ -59,7 +59,7 @@ def along_the_gradient(network: Network, batch: Examples, lengths: Sequence[floa
         `loss` at the weights; `loss_low` and `loss_high`, `gradient_low` and `gradient_high`, the ranges over the
         steps; and `smoothness`. Each is [members].
     """
-    weights = list(network.parameters())
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
     start = [weight.clone() for weight in weights]
     losses, distances, slopes = [], [], []
     with network.batch_statistics():

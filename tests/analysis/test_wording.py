@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pipeline.analysis.wording import DATASETS, OPTIMIZERS, count_of, key_words, point_words, setting
+from pipeline.analysis.wording import DATASETS, OPTIMIZERS, count_of, duration, key_words, point_words, setting
 from pipeline.params import Data, Params, Train
 
 
@@ -24,6 +24,12 @@ def test_points_and_keys_have_words() -> None:
     assert key_words("train.weight_decay") == "weight decay"
     assert key_words("train.momentum") == "momentum"
     assert (count_of(1, "pair"), count_of(2, "pair")) == ("1 pair", "2 pairs")
+
+
+def test_times_are_said_as_people_say_them() -> None:
+    assert [duration(seconds) for seconds in (0, 0.6, 99.4, 99.6, 3569, 3571, 5100, 90_000)] == [
+        "0 s", "1 s", "99 s", "2 min", "59 min", "1 h 0 min", "1 h 25 min", "25 h 0 min"
+    ]  # fmt: skip
 
 
 def test_every_data_set_and_optimizer_has_a_name() -> None:

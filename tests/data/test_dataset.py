@@ -88,16 +88,31 @@ def test_a_batch_of_one_image_is_refused_with_sizes_that_do(
 ) -> None:
     split = load(idx_folder(training=count), 0)
     with pytest.raises(UserError) as caught:
-        check_batches(split, size)
+        check_batches(split, size, 0)
     assert str(caught.value).endswith(f"sizes that do for {count} training images: {' or '.join(map(str, others))}")
     for other in others:
-        check_batches(split, other)
+        check_batches(split, other, 0)
 
 
 def test_a_single_training_image_is_refused(idx_folder: Callable[..., Path]) -> None:
     for size in (1, 2, 60):
         with pytest.raises(UserError, match=r"leaves a batch of a single image.* 1 training images: none does"):
-            check_batches(load(idx_folder(training=1), 0), size)
+            check_batches(load(idx_folder(training=1), 0), size, 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "ghost", "batch"), [(20, 19, 20), (20, 3, 10), (20, 1, 20), (60, 29, 30), (10, 9, 10)]
+)
+def test_a_ghost_batch_of_a_single_image_is_refused(
+    idx_folder: Callable[..., Path], size: int, ghost: int, batch: int
+) -> None:
+    split = load(idx_folder(training=30), 0)
+    with pytest.raises(
+        UserError, match=rf"^model.ghost_batch = {ghost}: leaves a single image of a batch of {batch}, "
+    ):
+        check_batches(split, size, ghost)
+    for other in (0, 2, 4, 60):
+        check_batches(split, size, other)
 
 
 @pytest.mark.parametrize(("seed", "count", "epoch"), [(0, 1, 0), (0, 100, 0), (2**31 - 1, 257, 4), (7, 60000, 999)])

@@ -1,5 +1,6 @@
 """The normalisations against PyTorch's own modules, by hand, and each member against itself alone."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -12,15 +13,18 @@ from pipeline.network.normalisation import NORMS, BatchNorm, GroupNorm, RMSNorm,
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import ALL_VARIANTS, Params, Variant
 from tests.reference import copy, parameters, reference
-from tests.samples import KINDS
+from tests.samples import KINDS, POSITIONS
 
 Make = Callable[..., Params]
 
 BATCH = 12
 
 
-def test_every_member_is_normalised_as_pytorch_would_alone() -> None:
-    ours, inputs = BatchNorm(2, 3), torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0)) * 4 + 2
+def test_every_member_is_normalised_as_pytorch_would_alone(params: Make) -> None:
+    ours, inputs = (
+        BatchNorm(2, 3, params().model),
+        torch.randn(2, 7, 3, generator=torch.Generator().manual_seed(0)) * 4 + 2,
+    )
     theirs = [torch.nn.BatchNorm1d(3) for _ in range(2)]
     trained = ours(inputs)
     for member, norm in enumerate(theirs):
@@ -174,6 +178,89 @@ def test_on_one_thread_a_member_is_to_the_byte_what_it_is_alone(
         alone.load_state_dict({name: values[member : member + 1] for name, values in layer.state_dict().items()})
         only = results(alone, images[member : member + 1], slopes[member : member + 1])
         assert all(torch.equal(values[member], own[0]) for values, own in zip(together, only, strict=True))
+
+
+# Ghost batches, and the ingredients of Batch Normalization
+
+INGREDIENTS = [
+    {name: str(value).lower() for name, value in zip(("recentre", "rescale", "affine"), values, strict=True)}
+    for values in itertools.product([True, False], repeat=3)
+]
+
+
+def by_hand(inputs: Tensor, scale: Tensor, shift: Tensor, settings: dict[str, str]) -> Tensor:
+    """One member's Batch Normalization [batch, units] by the statistics of the batch."""
+    mean, deviation = inputs.mean(0), (inputs.var(0, correction=0) + 1e-5).sqrt()
+    centred = inputs - mean if settings["recentre"] == "true" else inputs
+    scaled = centred / deviation if settings["rescale"] == "true" else centred
+    return scaled * scale + shift if settings["affine"] == "true" else scaled
+
+
+@pytest.mark.parametrize("ghost", [0, 2, 4, 6, 7, 20])
+@pytest.mark.parametrize("settings", INGREDIENTS, ids=lambda settings: "-".join(settings.values()))
+def test_ghost_batches_and_ingredients_by_hand(params: Make, settings: dict[str, str], ghost: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = BatchNorm(2, 5, params(**settings, ghost_batch=str(ghost)).model).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(3 * torch.randn(2, 5, generator=generator) + 1)
+    inputs, slopes = (3 * torch.randn(2, 12, 5, generator=generator, dtype=torch.float64) + 1 for _ in range(2))
+    leaves = [inputs.requires_grad_(), *(weight for weight in layer.parameters() if weight.requires_grad)]
+    assert len(leaves) == (3 if settings["affine"] == "true" else 1)
+    outputs = layer(inputs)
+    groups = torch.split(inputs, ghost or 12, dim=1)
+    expected = torch.stack(
+        [
+            torch.cat([by_hand(group[member], layer.scale[member], layer.shift[member], settings) for group in groups])
+            for member in range(2)
+        ]
+    )
+    torch.testing.assert_close(outputs, expected)
+    pairs = zip(*(torch.autograd.grad(values, leaves, slopes) for values in (outputs, expected)), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs)
+    mean, var = torch.zeros(2, 5).double(), torch.ones(2, 5).double()
+    for group in groups:
+        mean, var = 0.9 * mean + 0.1 * group.mean(1), 0.9 * var + 0.1 * group.var(1)
+    torch.testing.assert_close(layer.running_mean, mean)
+    torch.testing.assert_close(layer.running_var, var)
+    centred = inputs - mean[:, None] * (settings["recentre"] == "true")
+    evaluated = centred / (var[:, None] + 1e-5).sqrt() if settings["rescale"] == "true" else centred
+    torch.testing.assert_close(layer.eval()(inputs), evaluated * layer.scale[:, None] + layer.shift[:, None])
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_network_with_one_ghost_batch_is_one_without(params: Make, position: str) -> None:
+    one, none = (
+        random_network(params(hidden="8,6", ghost_batch=size, norm_position=position), "batchnorm", 2)
+        for size in (str(BATCH), "0")
+    )
+    images = torch.rand(2, BATCH, 784, dtype=torch.float64)
+    assert torch.equal(one(images), none(images))
+
+
+@pytest.mark.parametrize(("batch", "ghost"), [(7, 0), (60, 0), (60, 16), (300, 0), (600, 280)])
+@pytest.mark.parametrize("settings", INGREDIENTS, ids=lambda settings: "-".join(settings.values()))
+def test_a_member_of_any_batch_normalization_is_to_the_byte_what_it_is_alone(
+    params: Make, settings: dict[str, str], batch: int, ghost: int
+) -> None:
+    model = params(**settings, ghost_batch=str(ghost)).model
+    generator = torch.Generator().manual_seed(0)
+    images = 3 * torch.randn(5, batch, 33, generator=generator) + 1
+    together = trained_once(BatchNorm(5, 33, model), images)
+    for member in range(5):
+        alone = trained_once(BatchNorm(1, 33, model), images[member : member + 1])
+        assert all(torch.equal(values[member], own[0]) for values, own in zip(together, alone, strict=True))
+
+
+def trained_once(layer: BatchNorm, images: Tensor) -> list[Tensor]:
+    """The outputs, all gradients and the statistics, and then what evaluation makes of the images."""
+    images = images.clone().requires_grad_()
+    leaves = [images, *(weight for weight in layer.parameters() if weight.requires_grad)]
+    outputs = layer(images)
+    gradients = torch.autograd.grad(outputs.sin().sum(), leaves)
+    return [outputs, *gradients, *layer.buffers(), layer.eval()(images)]
 
 
 # What does not fit

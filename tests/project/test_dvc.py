@@ -1,7 +1,9 @@
 """What DVC makes of edits, of going back, of a fresh clone, and of a stage that was killed: in a copy, on tiny data."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import time
 from pathlib import Path
@@ -99,6 +101,27 @@ def test_commands_that_are_no_stage_leave_dvcs_status_clean(copy: Path) -> None:
     assert done.returncode == 0, done.stderr
     output(copy, "python", "-m", "pipeline", "evaluate", "--scratch")
     assert changed(copy) == set()
+
+
+def test_in_a_terminal_dvc_shows_the_progress_of_its_stages(copy: Path) -> None:
+    set_epochs(copy, 3)
+    master, slave = pty.openpty()  # whose width is unknown, as under `script`
+    with os.fdopen(slave, "wb") as log:
+        process = sandbox.start(copy, "dvc", "repro", "train@plain", log=log)
+    shown = read_all(master)
+    assert process.wait() == 0, shown
+    assert "train plain: 2 networks, 3 epochs each" in shown
+    assert "train plain ##########: 6 of 6 epochs" in shown
+
+
+def read_all(terminal: int) -> str:
+    """What is written into a terminal until all that write have ended."""
+    content = b""
+    with contextlib.suppress(OSError):  # which is how a terminal ends
+        while part := os.read(terminal, 1 << 16):
+            content += part
+    os.close(terminal)
+    return content.decode()
 
 
 def set_epochs(folder: Path, epochs: int) -> None:

@@ -204,6 +204,11 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         "activation": "relu",
         "norm_position": "before_activation",
         "groups": "2",
+        "ghost_batch": "8",
+        "recentre": "false",
+        "rescale": "false",
+        "affine": "false",
+        "weights": "norms",
         "epochs": "3",
         "batch_size": "17",
         "optimizer": "sgd",
@@ -223,7 +228,7 @@ def test_the_digest_is_of_everything_that_the_outcome_depends_on(params: Make) -
         outcome_digest(base, 1, "images"),
         outcome_digest(base, 0, "others"),
     ]
-    assert len(set(digests)) == len(digests) == 19
+    assert len(set(digests)) == len(digests) == 24
     assert all(len(digest) == 64 for digest in digests)
 
 

@@ -4,6 +4,7 @@ One cluster serves all tests; the first one that trains costs it a node.
 """
 
 import contextlib
+import io
 import re
 import shutil
 import signal
@@ -27,6 +28,7 @@ from ray.cluster_utils import Cluster
 from pipeline.data.dataset import PIXELS, Examples, Split
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, load
+from pipeline.progress import Progress
 from pipeline.records import sweeps as sweep_records
 from pipeline.sweeps import ray_address, ray_cluster
 from pipeline.sweeps.outcome import OUTCOME_ARRAYS, OutcomeJob, load_outcome
@@ -269,28 +271,25 @@ def unlogged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 @pytest.fixture
-def bars(monkeypatch: pytest.MonkeyPatch) -> list["Bar"]:
-    """The progress bars that are shown from now on."""
-    shown: list[Bar] = []
+def completed(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """What each sweep from now on shows of its progress: the numbers of epochs completed so far."""
+    shown: list[list[int]] = []
 
-    def show(**options: Any) -> Bar:
-        shown.append(Bar(options["total"], options["initial"]))
-        return shown[-1]
+    class Recorded(Progress):
+        def __init__(self, label: str, total: int, before: int = 0) -> None:
+            super().__init__(label, total, before, io.StringIO())
+            shown.append([before])
 
-    monkeypatch.setattr("pipeline.training.progress.tqdm", show)
+        def __call__(self, number: int, epoch: Epoch) -> None:
+            super().__call__(number, epoch)
+            shown[-1].append(self.completed)
+
+        def finish(self, number: int, part: Population) -> None:
+            super().finish(number, part)
+            shown[-1].append(self.completed)
+
+    monkeypatch.setattr("pipeline.sweeps.run.Progress", Recorded)
     return shown
-
-
-class Bar:
-    def __init__(self, total: int, initial: int) -> None:
-        self.total = total
-        self.steps = [initial]
-
-    def close(self) -> None:
-        pass
-
-    def update(self, epochs: int) -> None:
-        self.steps.append(epochs)
 
 
 def kept() -> dict[str, bytes]:
@@ -308,7 +307,7 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     nodes: Nodes,
     after: Callable[[int, Callable[[], None]], None],
     unlogged: Callable[[], None],
-    bars: list[Bar],
+    completed: list[list[int]],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     study = Path("studies", "rates")
@@ -332,9 +331,9 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     assert outcome.probed
     everything = [(lr, variant) for lr in ("0.01", "0.1", "0.2", "1.0") for variant in sorted(VARIANTS)]
     assert logged(project, "far") == everything
-    far, near = bars
-    assert far.total == near.total == sum(far.steps) == sum(near.steps) == 8 * 2 * 150
-    assert min(far.steps) >= 0
+    far, near = completed
+    assert far[-1] == near[-1] == 8 * 2 * 150
+    assert far == sorted(far)
 
 
 def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(

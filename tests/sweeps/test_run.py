@@ -1,7 +1,7 @@
 """The work of a sweep: its plan, its trainings, which resume where an earlier run stopped, and the estimate."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Params
 from pipeline.sweeps.grid import Point, list_points
 from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, OutcomeJob, outcome_digest
-from pipeline.sweeps.output import pair_up
 from pipeline.sweeps.plan import Task, estimate, load_split, plan
 from pipeline.sweeps.result import Result
 from pipeline.sweeps.run import train_tasks
@@ -72,6 +71,14 @@ def workers(split: Split) -> Workers:
     return ThisProcess(split, None)
 
 
+def pair_up(tasks: Sequence[Task], outcomes: Mapping[str, Outcome]) -> list[Result]:
+    """The result of each point of a plan, which has its two tasks one after the other."""
+    return [
+        Result(plain.point, {"plain": outcomes[plain.digest], "batchnorm": outcomes[batchnorm.digest]})
+        for plain, batchnorm in zip(tasks[::2], tasks[1::2], strict=True)
+    ]
+
+
 def swept(tasks: Sequence[Task], workers: Workers) -> list[Result]:
     """The results of all points."""
     return pair_up(tasks, {task.digest: outcome for task, outcome in train_tasks(tasks, workers)})
@@ -103,6 +110,24 @@ def test_the_plan_is_point_by_point_one_population_of_each_variant(
 def test_other_images_are_other_tasks(points: list[Point], idx_folder: Callable[..., Path], tmp_path: Path) -> None:
     before = {task.digest for task in plan(points, read("custom", idx_folder()), tmp_path)}
     assert before.isdisjoint(task.digest for task in plan(points, read("custom", idx_folder(seed=1)), tmp_path))
+
+
+def test_a_plain_network_is_trained_once_for_all_settings_of_batch_normalization(
+    idx_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    images = read("custom", idx_folder())
+    settings = [
+        {},
+        {"norm_position": "before_activation"},
+        {"ghost_batch": "8"},
+        {"recentre": "false"},
+        {"rescale": "false"},
+        {"affine": "false"},
+        {"weights": "norms"},
+    ]
+    tasks = [task for given in settings for task in plan(list_points(PARAMS, given, {"lr": ["0.1"]}), images, tmp_path)]
+    digests = {variant: {task.digest for task in tasks if task.variant == variant} for variant in VARIANTS}
+    assert {variant: len(different) for variant, different in digests.items()} == {"plain": 1, "batchnorm": 7}
 
 
 def test_a_run_trains_everything_once_and_the_next_one_nothing(

@@ -312,6 +312,31 @@ def test_a_members_bytes_do_not_depend_on_the_others(
         assert equal(Trained.join(parts), whole)
 
 
+@pytest.mark.parametrize(
+    ("variant", "settings", "trained"),
+    [
+        ("batchnorm", {"weights": "norms"}, {"norms"}),
+        ("layernorm", {"weights": "norms"}, {"norms"}),
+        ("batchnorm", {"affine": "false"}, {"linears"}),
+        ("plain", {"weights": "norms"}, {"linears"}),
+        ("batchnorm", {"weights": "norms", "affine": "false"}, {"linears"}),
+    ],
+)
+def test_weights_that_are_not_trained_stay(
+    params: Make, examples: Images, variant: Variant, settings: dict[str, str], trained: set[str]
+) -> None:
+    """All that should learn does, nothing else does, and members stay independent."""
+    chosen, train = population(params(**SETTINGS, **settings), variant), examples(50)
+    before = chosen.network().state_dict()
+    whole = fit(chosen, train)
+    moved = {name.split(".")[0] for name, values in whole.weights.items() if not torch.equal(values, before[name])}
+    assert moved - {"norms"} == trained - {"norms"}
+    moving = [name for name, weight in chosen.network().named_parameters() if weight.requires_grad]
+    assert {name.split(".")[0] for name in moving} == trained
+    assert all(not torch.equal(whole.weights[name], before[name]) for name in moving)
+    assert equal(Trained.join([fit(part, train) for part in chosen.parts(3)]), whole)
+
+
 def test_measurements_start_before_training_and_follow_every_epoch(params: Make, examples: Images) -> None:
     chosen = params(**SETTINGS)
     train, held = examples(50), examples(20, seed=1)
