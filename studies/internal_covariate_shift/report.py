@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.analysis.crossings import first_step
 from pipeline.analysis.figures import VARIANT_NAMES, errors_of, median
 from pipeline.analysis.statistics import compare, of_survivors
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table, pair_rows
@@ -150,13 +151,6 @@ def drift(percentiles: Floats, steps: Sequence[int]) -> Floats:
     """
     start = steps.index(START)
     return _moved(percentiles[:, start : start + 1], percentiles[:, start + 1 :], 2)
-
-
-def first_step(accuracy: Floats, steps: Sequence[int], target: float) -> Floats:
-    """Return the first step [seeds] at which the accuracy [seeds, measurements] is at least `target`; NaN if never."""
-    reached = accuracy >= target
-    first: Floats = np.where(reached.any(axis=1), np.array(steps, float)[reached.argmax(axis=1)], np.nan)
-    return first
 
 
 def _spaced(steps: Sequence[int]) -> list[int]:

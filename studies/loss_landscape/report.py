@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from pipeline.analysis.crossings import at_loss
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import compare, exponential, failures, interval, learned, of_survivors
 from pipeline.analysis.tables import (
@@ -213,27 +214,6 @@ def log_measure(outcome: Outcome, name: str) -> Floats:
     }[name]
     logarithm: Floats = np.log(np.maximum(values, 1e-12))
     return logarithm
-
-
-def at_loss(values: Floats, losses: Floats, target: float) -> Floats:
-    """Return values where the loss first falls to a target, interpolated linearly over the logarithm of the loss.
-
-    Args:
-        values: [seeds, measurements].
-        losses: [seeds, measurements].
-        target: The loss.
-
-    Returns:
-        [seeds]; NaN where the loss starts at the target or below, or never falls to it.
-    """
-    read: Floats = np.full(len(values), np.nan)
-    logarithms = np.log(losses / target)
-    for seed, row in enumerate(logarithms):
-        at = int((row <= 0).argmax())
-        if at and row[at] <= 0:
-            share = row[at - 1] / (row[at - 1] - row[at])
-            read[seed] = values[seed, at - 1] + share * (values[seed, at] - values[seed, at - 1])
-    return read
 
 
 def movement(moments: Floats, steps: Sequence[int]) -> Floats:

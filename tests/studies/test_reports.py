@@ -19,10 +19,10 @@ from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
 from studies.internal_covariate_shift import report as internal_covariate_shift
-from studies.internal_covariate_shift.report import drift, first_step, jitter
+from studies.internal_covariate_shift.report import drift, jitter
 from studies.lab_revisited import report as lab_revisited
 from studies.loss_landscape import report as loss_landscape
-from studies.loss_landscape.report import at_loss, movement
+from studies.loss_landscape.report import movement
 from studies.position import report as position
 from studies.running_statistics import report as running_statistics
 from tests.samples import PARAMS, ROOT
@@ -236,15 +236,6 @@ def test_the_landscape_is_compared_at_equal_losses_and_at_equal_iterations(param
     check(report, "loss_landscape")
 
 
-def test_a_value_is_read_where_the_loss_first_falls_to_the_target() -> None:
-    losses = np.array([[4.0, 1, 2, 0.25], [4, 3, 3, 2.5], [1, 0.5, 4, 0.5], [2, np.nan, np.nan, np.nan]])
-    values = np.tile([0.0, 10, 20, 30], (4, 1))
-    read = at_loss(values, losses, 2)
-    assert read[0] == pytest.approx(5)  # halfway from 4 to 1 in logarithms
-    assert np.isnan(read[1:]).tolist() == [True, True, True]  # never reached, already there, diverged
-    assert at_loss(values[:1], losses[:1], 0.5)[0] == pytest.approx(20 + 10 * math.log(4) / math.log(8))
-
-
 def test_movement_is_of_whole_distributions_between_equally_spaced_measurements() -> None:
     mean = np.array([9.0, 0, 7, 3, 3])
     deviation = np.array([9.0, 1, 7, 5, 2])
@@ -261,13 +252,6 @@ def test_jitter_and_drift_are_travel_over_width() -> None:
     steps = [0, 500, 1000, 1100, 1500]
     assert jitter(percentiles, steps) == pytest.approx([(1 + 0 + 2 + 1 + 1 + 0.5) / (3 + 5 + 4)])
     assert drift(percentiles, steps) == pytest.approx(np.array([[(5 + 4) / 3, (1 + 0.5) / 4]]))
-
-
-def test_the_first_step_is_missing_where_an_accuracy_is_never_reached() -> None:
-    accuracy = np.array([[0.1, 0.9, 0.8, 0.95], [0.1, 0.2, 0.3, 0.4]])
-    first = first_step(accuracy, [0, 100, 300, 1000], 0.9)
-    assert first[0] == 100
-    assert math.isnan(first[1])
 
 
 def test_movement_and_learning_are_compared_by_both_statistics(params: Make) -> None:
