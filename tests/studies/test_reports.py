@@ -143,7 +143,7 @@ def test_the_labs_claims_are_tested_in_both_layers_within_and_between_units(para
     pooled = after["layer 2: deviation over units and images together"]
     assert (pooled["plain"], pooled["Batch Normalization"]) == ("4.0000 (median 4.0000)", "6.0000 (median 6.0000)")
     assert pooled["difference"] == "2.0000 [2.0000, 2.0000]"
-    one = {"position": POSITIONS[0], "measured": "accuracy", "seed": "1", "plain": "0.6", "batchnorm": "1"}
+    one = {"outcome": f"{POSITIONS[0]}, accuracy", "seed": "1", "plain": "0.6", "batchnorm": "1"}
     assert one in table(report, "pairs")
     assert len(report.figures["activations"].axes) == 6
     check(report, "lab_revisited")
