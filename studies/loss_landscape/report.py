@@ -46,7 +46,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
     family = Family(results[0].point.params.train.seeds, ("first", "second"))
     for result in results:
         if not _noise(result):
-            _ask_smoothness(family, result, settings)
+            _ask_smoothness(family, result, steps, settings)
     places = {(_place(result), _noise(result)): result for result in results}
     for place in dict.fromkeys(_place(result) for result in results):
         for one, other in COMPARED:
@@ -70,9 +70,9 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "Along the gradient of a fixed batch, over step lengths from 1/2 to 4 learning rates; ratios are Batch "
         "Normalization / plain, below 1 where the network with Batch Normalization is smoother. At equal losses, a "
         "measure is read where the network's loss on the batch first falls to that value (pairs in which both do), "
-        "interpolated between measurements in logarithms; at equal iterations, it is the geometric mean over training "
-        "without the untrained network, which has rows of its own. None of the measures is invariant to a rescaling of "
-        "the weights that leaves the function as it is.",
+        "interpolated between measurements in logarithms; at equal iterations, it is the geometric mean over "
+        f"training, every {steps[-1] - steps[-2]} iterations; the untrained network has rows of its own. None of the "
+        "measures is invariant to a rescaling of the weights that leaves the function as it is.",
         "",
         *markdown_table(*tables["landscape"]),
         "",
@@ -81,7 +81,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         *markdown_table(*tables["noise"]),
         "",
         "Whether noise makes distributions less stable: how far the distribution of what enters each sigmoid of the "
-        "last hidden layer moves between measurements, in its deviations; geometric means. In training, batches "
+        "last hidden layer moves in as many iterations, in its deviations; geometric means. In training, batches "
         "normalise and noise is added; in evaluation, running statistics normalise and there is no noise.",
         "",
         *markdown_table(*tables["stability"]),
@@ -99,11 +99,11 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
     return Report(lines, {"landscape": draw(_panels(results, settings, steps), note, share="column")}, tables)
 
 
-def _ask_smoothness(family: Family, result: Result, settings: Evaluate) -> None:
+def _ask_smoothness(family: Family, result: Result, steps: Sequence[int], settings: Evaluate) -> None:
     """Ask for the variants' smoothness at equal losses, over training, and before it."""
     views: dict[str, Callable[[Outcome, str], Floats]] = {
         **{f"at a loss of {loss}": partial(_at_loss, loss) for loss in LOSSES},
-        "at equal iterations": lambda outcome, measure: log_measure(outcome, measure)[:, 1:].mean(axis=1),
+        "at equal iterations": lambda outcome, measure: log_measure(outcome, measure)[:, spaced(steps)].mean(axis=1),
         "untrained": lambda outcome, measure: log_measure(outcome, measure)[:, 0],
     }
     for view, values in views.items():
@@ -167,21 +167,28 @@ def log_measure(outcome: Outcome, name: str) -> Floats:
     return logarithm
 
 
+def spaced(steps: Sequence[int]) -> list[int]:
+    """Return which measurements are multiples of the last interval, so that all intervals between them are equal.
+
+    The untrained network's is not among them.
+    """
+    last = steps[-1] - steps[-2]
+    return [at for at, step in enumerate(steps) if step and step % last == 0]
+
+
 def movement(moments: Floats, steps: Sequence[int]) -> Floats:
     """Return how far distributions move between measurements, in deviations: a ratio of sums [seeds].
 
     The distance is that of two normal distributions (2-Wasserstein): √(Δmean² + Δdeviation²). It and the deviations are
-    summed over units and measurements. Of these, only multiples of the last interval count, so that all are equally
-    long, and not the untrained network.
+    summed over units and the measurements that are `spaced`.
 
     Args:
         moments: Mean and deviation [seeds, measurements, units, 2].
         steps: The iterations of the measurements.
     """
-    interval_ = steps[-1] - steps[-2]
-    spaced = moments[:, [at for at, step in enumerate(steps) if step and step % interval_ == 0]]
-    distances = np.sqrt(np.square(np.diff(spaced, axis=1)).sum(axis=-1))
-    ratio: Floats = distances.sum(axis=(1, 2)) / np.maximum(spaced[:, 1:, :, 1].sum(axis=(1, 2)), 1e-12)
+    chosen = moments[:, spaced(steps)]
+    distances = np.sqrt(np.square(np.diff(chosen, axis=1)).sum(axis=-1))
+    ratio: Floats = distances.sum(axis=(1, 2)) / np.maximum(chosen[:, 1:, :, 1].sum(axis=(1, 2)), 1e-12)
     return ratio
 
 
