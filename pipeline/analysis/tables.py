@@ -143,16 +143,3 @@ def per_seed(
     for at, seed in enumerate(seeds):
         cells = [f"{column[at]:.9g}" if math.isfinite(column[at]) else "" for column in columns]
         yield [variant, str(seed), *cells, f"{diverged_at[at]:.0f}" if diverged_at[at] else ""]
-
-
-def pair_rows(cells: Sequence[str], seeds: Sequence[int], first: Floats, second: Floats) -> Iterator[list[str]]:
-    """Return a row for each pair: the cells, the seed, and the two values with nine digits, empty if not finite.
-
-    Args:
-        cells: What is compared.
-        seeds: The seeds.
-        first: One side's values [seeds].
-        second: The other side's [seeds].
-    """
-    for seed, *values in zip(seeds, first, second, strict=True):
-        yield [*cells, str(seed), *(f"{value:.9g}" if math.isfinite(value) else "" for value in values)]

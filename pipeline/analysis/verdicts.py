@@ -96,7 +96,7 @@ def verdict(question: Question, p: float, p_equivalent: float, level: float) -> 
     """
     comparison, margin = question.comparison, question.margin
     if not comparison.pairs:
-        return "no verdict: no pair without divergence"
+        return "no verdict: no pair to compare"
     if math.isnan(p):
         return "too few pairs to tell"
     equivalent = f"equivalent within {margin:g}" if p_equivalent < level else ""

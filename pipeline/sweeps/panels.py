@@ -157,7 +157,7 @@ def _axes(axis: Axes, panel: Panel, characters: int) -> None:
     axis.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
     axis.set_title("\n".join(textwrap.fill(line, characters) for line in panel.title.split("\n")), fontsize=10)
     if panel.log_x:
-        axis.set_xscale("log")
+        plain_log(axis.xaxis)
     if panel.log_y:
         plain_log(axis.yaxis)
     if panel.symlog:

@@ -1,5 +1,6 @@
 """How far the inputs of the last sigmoid layer move over 50,000 steps, and how fast the networks learn meanwhile."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,10 +8,12 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.analysis.crossings import first_step
+from pipeline.analysis.family import Family
 from pipeline.analysis.figures import VARIANT_NAMES, errors_of, median
 from pipeline.analysis.statistics import compare, of_survivors
-from pipeline.analysis.tables import format_interval, format_mean, markdown_table, pair_rows
-from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, key_words, setting, value_words
 from pipeline.params import Params, Variant
 from pipeline.sweeps.outcome import Outcome
@@ -46,36 +49,29 @@ class Measured:
 def report(results: Sequence[Result], params: Params, steps: Sequence[int], primary: str | None) -> Report:
     """Compare movement and learning with and without Batch Normalization, by both kinds of statistics: one family."""
     settings = params.evaluate
-    tables = {"shift": _movements(steps), "learning": _learning(steps, settings.margin)}
-    questions: dict[str, Question] = {}
-    cells: dict[str, dict[str, list[str]]] = {table: {} for table in tables}
-    pairs: list[list[str]] = []
-    for table, measures in tables.items():
-        for result in results:
-            for measured in measures:
-                for kind in KINDS:
-                    plain, batchnorm = (
-                        of_survivors(measured.values(outcome, kind), outcome.diverged_at)
-                        for outcome in (result.outcomes["plain"], result.outcomes["batchnorm"])
-                    )
-                    comparison = compare(batchnorm, plain, settings.confidence)
-                    name = f"{_title(result)}: {measured.name}, {kind} statistics"
-                    questions[name] = Question(comparison, measured.more, measured.less, measured.margin)
-                    asked = [*map(value_words, result.point.values.values()), measured.name, kind]
-                    cells[table][name] = [
-                        *asked,
-                        format_mean(comparison.control, measured.digits),
-                        format_mean(comparison.treatment, measured.digits),
-                        format_interval(comparison.difference, measured.digits),
-                    ]
-                    pairs += pair_rows(asked, result.point.params.train.seeds, plain, batchnorm)
-    judgements = judge(questions, primary, settings.confidence)
-    keys = [*map(key_words, results[0].point.values), "measured", "statistics"]
-    header = [*keys, VARIANT_NAMES["plain"], VARIANT_NAMES["batchnorm"], "difference", *JUDGED]
-    written = {
-        table: (header, [[*row, *judged(questions[name], judgements[name])] for name, row in rows.items()])
-        for table, rows in cells.items()
-    }
+    measures = {"shift": _movements(steps), "learning": _learning(steps, settings.margin)}
+    family = Family(results[0].point.params.train.seeds, ("plain", "batchnorm"))
+    for table, result in itertools.product(measures, results):
+        for measured, kind in itertools.product(measures[table], KINDS):
+            plain, batchnorm = (
+                of_survivors(measured.values(outcome, kind), outcome.diverged_at)
+                for outcome in (result.outcomes["plain"], result.outcomes["batchnorm"])
+            )
+            comparison = compare(batchnorm, plain, settings.confidence)
+            cells = [
+                *map(value_words, result.point.values.values()),
+                measured.name,
+                kind,
+                format_mean(comparison.control, measured.digits),
+                format_mean(comparison.treatment, measured.digits),
+                format_interval(comparison.difference, measured.digits),
+            ]
+            question = Question(comparison, measured.more, measured.less, measured.margin)
+            name = f"{_title(result)}: {measured.name}, {kind} statistics"
+            family.ask(table, name, question, cells, plain, batchnorm)
+    header = [*map(key_words, results[0].point.values), "measured", "statistics"]
+    header += [VARIANT_NAMES["plain"], VARIANT_NAMES["batchnorm"], "difference"]
+    tables = family.tables(dict.fromkeys(measures, header), primary, settings.confidence)
     lines = [
         "# Does Batch Normalization stabilise the inputs of the last sigmoid layer?",
         "",
@@ -85,23 +81,19 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "are measured through running statistics, whose own sampling noise moves them too, and through statistics "
         "recomputed from the same training images at each measurement. For plain networks the two are the same.",
         "",
-        *markdown_table(*written["shift"]),
+        *markdown_table(*tables["shift"]),
         "",
         "How fast the networks learn: accuracies on the same 2000 validation images, and the first measured step with "
         "an accuracy; pairs in which a network never gets there are left out.",
         "",
-        *markdown_table(*written["learning"]),
+        *markdown_table(*tables["learning"]),
         "",
         rule(primary, settings.margin),
         "",
         "`pairs.csv` holds both values of each pair.",
         "",
     ]
-    return Report(
-        lines,
-        _figures(results, params, steps),
-        {**written, "pairs": ([*keys, "seed", "plain", "batchnorm"], pairs)},
-    )
+    return Report(lines, _figures(results, params, steps), tables)
 
 
 def _movements(steps: Sequence[int]) -> list[Measured]:
@@ -152,13 +144,6 @@ def drift(percentiles: Floats, steps: Sequence[int]) -> Floats:
     return _moved(percentiles[:, start : start + 1], percentiles[:, start + 1 :], 2)
 
 
-def first_step(accuracy: Floats, steps: Sequence[int], target: float) -> Floats:
-    """Return the first step [seeds] at which the accuracy [seeds, measurements] is at least `target`; NaN if never."""
-    reached = accuracy >= target
-    first: Floats = np.where(reached.any(axis=1), np.array(steps, float)[reached.argmax(axis=1)], np.nan)
-    return first
-
-
 def _spaced(steps: Sequence[int]) -> list[int]:
     return [at for at, step in enumerate(steps) if step % SPACING == 0]
 
@@ -186,7 +171,7 @@ def _figures(results: Sequence[Result], params: Params, steps: Sequence[int]) ->
         "accuracy_over_steps": draw(
             [_errors(result, steps) for result in results],
             f"{note} Error on 2000 validation images.",
-            width=4.0,
+            width=4.3,
             height=3.0,
             share="all",
         ),
@@ -202,7 +187,7 @@ def _figures(results: Sequence[Result], params: Params, steps: Sequence[int]) ->
             [panel for result in results for panel in _percentiles(result, steps)],
             f"{setting(params, keys)}; the first unit of seed {params.train.seeds[0]}. Lines: medians; bands: from the "
             "15th to the 85th percentile, over 1000 validation images.",
-            width=4.0,
+            width=4.3,
             height=2.6,
             share="row",
         ),

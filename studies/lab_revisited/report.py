@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.analysis import histograms
+from pipeline.analysis.family import Family
 from pipeline.analysis.statistics import compare, of_survivors
-from pipeline.analysis.tables import format_interval, format_mean, markdown_table, pair_rows
-from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
@@ -82,9 +83,7 @@ CLAIMS = [
 def report(results: Sequence[Result], params: Params, _steps: Sequence[int], primary: str | None) -> Report:
     """Test each claim at each position, pair by pair."""
     settings = params.evaluate
-    questions: dict[str, Question] = {}
-    cells: dict[str, list[str]] = {}
-    pairs: list[list[str]] = []
+    family = Family(results[0].point.params.train.seeds, ("plain", "batchnorm"))
     for result in results:
         position = POSITIONS[result.point.params.model.norm_position]
         for claim in CLAIMS:
@@ -93,10 +92,9 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
                 for outcome in (result.outcomes["batchnorm"], result.outcomes["plain"])
             )
             comparison = compare(batchnorm, plain, settings.confidence)
-            name = f"{position}, {claim.name}"
             words = (HOLDS, OPPOSITE) if claim.more else (OPPOSITE, HOLDS)
-            questions[name] = Question(comparison, *words, settings.margin if "accuracy" in claim.name else None)
-            cells[name] = [
+            question = Question(comparison, *words, settings.margin if "accuracy" in claim.name else None)
+            cells = [
                 position,
                 claim.statement,
                 claim.measured,
@@ -104,10 +102,9 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
                 format_mean(comparison.treatment),
                 format_interval(comparison.difference),
             ]
-            pairs += pair_rows([position, claim.name], result.point.params.train.seeds, plain, batchnorm)
-    judgements = judge(questions, primary, settings.confidence)
-    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
-    header = ["position", "the lab says", "measured", "plain", "Batch Normalization", "difference", *JUDGED]
+            family.ask("verdicts", f"{position}, {claim.name}", question, cells, plain, batchnorm)
+    header = ["position", "the lab says", "measured", "plain", "Batch Normalization", "difference"]
+    tables = family.tables({"verdicts": header}, primary, settings.confidence)
     lines = [
         "# Does the lab's reading of its results hold?",
         "",
@@ -115,7 +112,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "shows the second layer. The deviation over units and images together mixes two things: how much a unit "
         "varies over images, and how far apart the units are.",
         "",
-        *markdown_table(header, rows),
+        *markdown_table(*tables["verdicts"]),
         "",
         rule(primary, settings.margin),
         "",
@@ -134,11 +131,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         f"{setting(params, results[0].point.values)}, trained on {count_of(len(params.train.seeds), 'seed')} of each "
         "variant. Second hidden layer, one test image; units of all seeds together unless one is named."
     )
-    return Report(
-        lines,
-        {"activations": histograms.lab_views(rows_of_figure, note)},
-        {"verdicts": (header, rows), "pairs": (["position", "measured", "seed", "plain", "batchnorm"], pairs)},
-    )
+    return Report(lines, {"activations": histograms.lab_views(rows_of_figure, note)}, tables)
 
 
 def _values(result: Result, name: str, seeds: int | None = None) -> dict[Variant, Floats]:

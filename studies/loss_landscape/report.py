@@ -5,17 +5,12 @@ from functools import partial
 
 import numpy as np
 
+from pipeline.analysis.crossings import at_loss
+from pipeline.analysis.family import Family
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import compare, exponential, failures, interval, learned, of_survivors
-from pipeline.analysis.tables import (
-    format_failures,
-    format_interval,
-    format_mean,
-    format_number,
-    markdown_table,
-    pair_rows,
-)
-from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.statistics import Comparison, compare, exponential, failures, interval, learned, of_survivors
+from pipeline.analysis.tables import format_failures, format_interval, format_mean, format_number, markdown_table
+from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting, value_words
 from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.outcome import Outcome
@@ -42,75 +37,22 @@ STYLES = {  # of positions; no colour of a variant
 }
 
 
-class Family:
-    """All outcomes of the study, judged together.
-
-    Attributes:
-        questions: By the names of the outcomes.
-        cells: The first cells of their rows, by table and name.
-        pairs: The rows of `pairs.csv`.
-    """
-
-    def __init__(self, settings: Evaluate, seeds: Sequence[int]) -> None:
-        self._settings = settings
-        self._seeds = seeds
-        self.questions: dict[str, Question] = {}
-        self.cells: dict[str, dict[str, list[str]]] = {}
-        self.pairs: list[list[str]] = []
-
-    def ask_ratio(
-        self, table: str, asked: Sequence[str], first: Floats, second: Floats, words: tuple[str, str], name: str
-    ) -> None:
-        """Ask for the ratio of two geometric means, given logarithms [seeds]: exponential of their mean difference."""
-        comparison = compare(first, second, self._settings.confidence)
-        self.questions[name] = Question(comparison, *words)
-        means = (np.exp(side.mean.value) for side in (comparison.treatment, comparison.control))
-        ratio = format_interval(exponential(comparison.difference), digits=3)
-        self._note(table, name, asked, [*map(format_number, means), ratio], np.exp(first), np.exp(second))
-
-    def ask_accuracy(self, asked: Sequence[str], first: Side, second: Side, name: str) -> None:
-        """Ask for the difference of two mean test accuracies."""
-        sides = [(result.tested(variant), result.diverged(variant)) for result, variant in (first, second)]
-        (treatment, _), (control, _) = sides
-        comparison = compare(treatment, control, self._settings.confidence, learned(treatment) & learned(control))
-        self.questions[name] = Question(comparison, margin=self._settings.margin)
-        among, count = comparison.learned or (comparison.difference, 0)
-        cells = []
-        for summary, (accuracy, diverged) in zip((comparison.treatment, comparison.control), sides, strict=True):
-            cells += [
-                format_mean(summary),
-                format_failures(failures(accuracy, self._settings.confidence), diverged),
-            ]
-        cells += [
-            format_interval(comparison.difference),
-            f"{format_interval(among)}, {count_of(count, 'pair')}" if count else "no pair",
-        ]
-        self._note("noise", name, asked, cells, treatment, control)
-
-    def _note(
-        self, table: str, name: str, asked: Sequence[str], cells: Sequence[str], first: Floats, second: Floats
-    ) -> None:
-        self.cells.setdefault(table, {})[name] = [*asked, *cells]
-        self.pairs += pair_rows([table, name], self._seeds, first, second)
-
-
 def report(results: Sequence[Result], params: Params, steps: Sequence[int], primary: str | None) -> Report:
     """Compare smoothness at equal losses and at equal iterations, and accuracies and stability with noise: one family.
 
     Smoothness is that of networks without noise.
     """
     settings = params.evaluate
-    family = Family(settings, results[0].point.params.train.seeds)
+    family = Family(results[0].point.params.train.seeds, ("first", "second"))
     for result in results:
         if not _noise(result):
-            _ask_smoothness(family, result)
+            _ask_smoothness(family, result, settings)
     places = {(_place(result), _noise(result)): result for result in results}
     for place in dict.fromkeys(_place(result) for result in results):
         for one, other in COMPARED:
             sides = [(places[place, noise], variant) for variant, noise in (one, other)]
             words = [f"{VARIANT_NAMES[variant]}{NOISE[noise]}" for variant, noise in (one, other)]
-            _ask_noise(family, sides, words, steps)
-    judgements = judge(family.questions, primary, settings.confidence)
+            _ask_noise(family, sides, words, steps, settings)
     place_header = ["learning rate", "position"]
     sides_header = [*place_header, "first", "second"]
     headers = {
@@ -121,16 +63,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         ],
         "stability": [*sides_header, "computed as in", "first movement", "second movement", "ratio"],
     }
-    written = {
-        table: (
-            [*header, *JUDGED],
-            [
-                [*cells, *judged(family.questions[name], judgements[name])]
-                for name, cells in family.cells[table].items()
-            ],
-        )
-        for table, header in headers.items()
-    }
+    tables = family.tables(headers, primary, settings.confidence)
     lines = [
         "# Is the loss smoother with Batch Normalization?",
         "",
@@ -141,17 +74,17 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "without the untrained network, which has rows of its own. None of the measures is invariant to a rescaling of "
         "the weights that leaves the function as it is.",
         "",
-        *markdown_table(*written["landscape"]),
+        *markdown_table(*tables["landscape"]),
         "",
         "Noise where Batch Normalization is, or would be: test accuracies after the last epoch.",
         "",
-        *markdown_table(*written["noise"]),
+        *markdown_table(*tables["noise"]),
         "",
         "Whether noise makes distributions less stable: how far the distribution of what enters each sigmoid of the "
         "last hidden layer moves between measurements, in its deviations; geometric means. In training, batches "
         "normalise and noise is added; in evaluation, running statistics normalise and there is no noise.",
         "",
-        *markdown_table(*written["stability"]),
+        *markdown_table(*tables["stability"]),
         "",
         rule(primary, settings.margin),
         "",
@@ -163,14 +96,10 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         f"Normalization / plain, pair by pair over {count_of(len(params.train.seeds), 'seed')}; bands: Student's "
         f"{100 * settings.confidence:g} % intervals of its logarithm. Below 1, Batch Normalization is smoother."
     )
-    return Report(
-        lines,
-        {"landscape": draw(_panels(results, settings, steps), note, share="column")},
-        {**written, "pairs": (["table", "outcome", "seed", "first", "second"], family.pairs)},
-    )
+    return Report(lines, {"landscape": draw(_panels(results, settings, steps), note, share="column")}, tables)
 
 
-def _ask_smoothness(family: Family, result: Result) -> None:
+def _ask_smoothness(family: Family, result: Result, settings: Evaluate) -> None:
     """Ask for the variants' smoothness at equal losses, over training, and before it."""
     views: dict[str, Callable[[Outcome, str], Floats]] = {
         **{f"at a loss of {loss}": partial(_at_loss, loss) for loss in LOSSES},
@@ -183,24 +112,47 @@ def _ask_smoothness(family: Family, result: Result) -> None:
                 of_survivors(values(outcome, measure), outcome.diverged_at)
                 for outcome in (result.outcomes["batchnorm"], result.outcomes["plain"])
             )
+            comparison = compare(batchnorm, plain, settings.confidence)
+            question = Question(comparison, "rougher", "smoother")
+            cells = [*_cells(result), view, measure, *_ratio(comparison)]
             name = f"{_words(result)}, {view}: {measure}"
-            asked = [*_cells(result), view, measure]
-            family.ask_ratio("landscape", asked, batchnorm, plain, ("rougher", "smoother"), name)
+            family.ask("landscape", name, question, cells, np.exp(batchnorm), np.exp(plain))
 
 
-def _ask_noise(family: Family, sides: Sequence[Side], words: Sequence[str], steps: Sequence[int]) -> None:
+def _ask_noise(
+    family: Family, sides: Sequence[Side], words: Sequence[str], steps: Sequence[int], settings: Evaluate
+) -> None:
     """Ask how two populations differ in accuracy, and in the stability of their distributions."""
-    first, second = sides
-    asked = [*_cells(first[0]), *words]
-    name = f"{_words(first[0])}: {words[0]} against {words[1]}"
-    family.ask_accuracy(asked, first, second, f"{name}, accuracy")
+    asked = [*_cells(sides[0][0]), *words]
+    name = f"{_words(sides[0][0])}: {words[0]} against {words[1]}"
+    first, second = (result.tested(variant) for result, variant in sides)
+    comparison = compare(first, second, settings.confidence, learned(first) & learned(second))
+    cells = [*asked]
+    for summary, accuracy, (result, variant) in zip(
+        (comparison.treatment, comparison.control), (first, second), sides, strict=True
+    ):
+        failed = format_failures(failures(accuracy, settings.confidence), result.diverged(variant))
+        cells += [format_mean(summary), failed]
+    among, count = comparison.learned or (comparison.difference, 0)
+    where = f"{format_interval(among)}, {count_of(count, 'pair')}" if count else "no pair"
+    question = Question(comparison, margin=settings.margin)
+    cells += [format_interval(comparison.difference), where]
+    family.ask("noise", f"{name}, accuracy", question, cells, first, second)
     for mode in ("training", "evaluation"):
-        one, other = (
+        first, second = (
             of_survivors(np.log(np.maximum(movement(outcome.probed[mode], steps), 1e-12)), outcome.diverged_at)
             for outcome in (result.outcomes[variant] for result, variant in sides)
         )
-        stability = ("less stable", "more stable")
-        family.ask_ratio("stability", [*asked, mode], one, other, stability, f"{name}, movement in {mode}")
+        comparison = compare(first, second, settings.confidence)
+        question = Question(comparison, "less stable", "more stable")
+        cells = [*asked, mode, *_ratio(comparison)]
+        family.ask("stability", f"{name}, movement in {mode}", question, cells, np.exp(first), np.exp(second))
+
+
+def _ratio(comparison: Comparison) -> list[str]:
+    """Return cells: both geometric means and their ratio, of a comparison of logarithms."""
+    means = (np.exp(side.mean.value) for side in (comparison.treatment, comparison.control))
+    return [*map(format_number, means), format_interval(exponential(comparison.difference), digits=3)]
 
 
 def log_measure(outcome: Outcome, name: str) -> Floats:
@@ -213,27 +165,6 @@ def log_measure(outcome: Outcome, name: str) -> Floats:
     }[name]
     logarithm: Floats = np.log(np.maximum(values, 1e-12))
     return logarithm
-
-
-def at_loss(values: Floats, losses: Floats, target: float) -> Floats:
-    """Return values where the loss first falls to a target, interpolated linearly over the logarithm of the loss.
-
-    Args:
-        values: [seeds, measurements].
-        losses: [seeds, measurements].
-        target: The loss.
-
-    Returns:
-        [seeds]; NaN where the loss starts at the target or below, or never falls to it.
-    """
-    read: Floats = np.full(len(values), np.nan)
-    logarithms = np.log(losses / target)
-    for seed, row in enumerate(logarithms):
-        at = int((row <= 0).argmax())
-        if at and row[at] <= 0:
-            share = row[at - 1] / (row[at - 1] - row[at])
-            read[seed] = values[seed, at - 1] + share * (values[seed, at] - values[seed, at - 1])
-    return read
 
 
 def movement(moments: Floats, steps: Sequence[int]) -> Floats:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.analysis.family import Family
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import compare, exponential, interval, of_survivors, summarise
-from pipeline.analysis.tables import format_interval, format_mean, markdown_table, pair_rows
-from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.tables import format_interval, format_mean, markdown_table
+from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params
 from pipeline.sweeps.panels import Panel, draw, mean_line
@@ -28,10 +29,7 @@ LAGS = {
 def report(results: Sequence[Result], params: Params, steps: Sequence[int], primary: str | None) -> Report:
     """Compare the same networks evaluated by different statistics, at the end of every epoch and seed by seed."""
     settings = params.evaluate
-    header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means", *JUDGED]
-    questions: dict[str, Question] = {}
-    cells: dict[str, list[str]] = {}
-    pairs: list[list[str]] = []
+    family = Family(results[0].point.params.train.seeds, ("running", "recomputed"))
     for result in results:
         rate, outcome = result.point.values["train.lr"], result.outcomes["batchnorm"]
         epochs = params.train.epochs
@@ -41,18 +39,18 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
             comparison = compare(seen["running"], seen["recomputed"], settings.confidence)
             name = f"learning rate {rate}, epoch {epoch}"
             words = ("running ones are better", "recomputed ones are better")
-            questions[name] = Question(comparison, *words, settings.margin)
+            question = Question(comparison, *words, settings.margin)
             lag = summarise(outcome.probed["lag_mean"][:, at], settings.confidence)
-            cells[name] = [
+            cells = [
                 rate,
                 str(epoch),
                 *(format_mean(summarise(seen[kind], settings.confidence)) for kind in KINDS),
                 format_interval(comparison.difference),
                 format_mean(lag),
             ]
-            pairs += pair_rows([rate, str(epoch)], result.point.params.train.seeds, seen["running"], seen["recomputed"])
-    judgements = judge(questions, primary, settings.confidence)
-    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
+            family.ask("statistics", name, question, cells, seen["running"], seen["recomputed"])
+    header = ["learning rate", "epoch", *KINDS, "running minus recomputed", "lag of the means"]
+    tables = family.tables({"statistics": header}, primary, settings.confidence)
     panels = [_accuracies(result, settings, steps) for result in results]
     seeds = count_of(len(params.train.seeds), "seed")
     lines = [
@@ -61,7 +59,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         f"{VARIANT_NAMES['batchnorm']}, accuracy on the held-out images over {seeds}: by running statistics, by "
         "those of each batch of held-out images, and by those of training images, recomputed at the current weights.",
         "",
-        *markdown_table(header, rows),
+        *markdown_table(*tables["statistics"]),
         "",
         rule(primary, settings.margin),
         "",
@@ -76,8 +74,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "statistics": draw(panels, f"{note} Lines: means of differences, seed by seed.", columns=2, share="all"),
         "lags": draw(_lags(results, settings, steps), f"{note} Lines: geometric means.", columns=2),
     }
-    pairs_header = ["learning rate", "epoch", "seed", "running", "recomputed"]
-    return Report(lines, figures, {"statistics": (header, rows), "pairs": (pairs_header, pairs)})
+    return Report(lines, figures, tables)
 
 
 def _accuracies(result: Result, settings: Evaluate, steps: Sequence[int]) -> Panel:

@@ -30,7 +30,7 @@ UP, DOWN, NONE, ONE = question([0.1, 0.2]), question([-0.1, -0.2]), question([NA
         (UP, 0.01, 0.01, "higher, but equivalent within 0.002"),
         (DOWN, 0.01, 0.01, "lower, but equivalent within 0.002"),
         (ONE, NAN, NAN, "too few pairs to tell"),
-        (NONE, NAN, NAN, "no verdict: no pair without divergence"),
+        (NONE, NAN, NAN, "no verdict: no pair to compare"),
         (Question(UP.comparison, "better", "worse"), 0.01, NAN, "better"),
         (Question(DOWN.comparison, "better", "worse"), 0.01, NAN, "worse"),
     ],
@@ -49,7 +49,7 @@ def test_a_verdict_follows_from_the_p(asked: Question, p: float, p_equivalent: f
         ([0.0010, 0.0011, 0.0012], "higher, but equivalent within 0.002"),
         ([0.0, 0.0], "equivalent within 0.002"),
         ([0.1], "too few pairs to tell"),
-        ([NAN, NAN], "no verdict: no pair without divergence"),
+        ([NAN, NAN], "no verdict: no pair to compare"),
     ],
 )
 def test_the_primary_outcome_is_judged_by_its_own_interval(differences: list[float], words: str) -> None:

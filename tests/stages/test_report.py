@@ -144,7 +144,7 @@ def test_the_headline_ends_in_the_finding(params: Make, accuracy: Comparison, en
             "- Test accuracy is higher with Batch Normalization, by 0.0010 [0.0005, 0.0015]: equivalent within 0.002.",
         ),
         (ONE, "- Test accuracy: too few pairs to tell."),
-        (NONE, "- Test accuracy: no verdict: no pair without divergence."),
+        (NONE, "- Test accuracy: no verdict: no pair to compare."),
     ],
 )
 def test_every_outcome_has_its_sentence(params: Make, accuracy: Comparison, expected: str) -> None:

@@ -167,7 +167,7 @@ def test_where_all_diverged_there_is_no_difference_and_no_verdict(settings: Eval
     made = {"plain": made_outcome([0.5, 0.5], [0.5, 0.5]), "batchnorm": made_outcome([0.1, 0.1], [0.1, 0.1], [1, 2])}
     words = answer([Result(point, {v: made[v] for v in VARIANTS})], settings, holdout=10)
     assert "Difference at the two best points, over 0 pairs.\n" in words
-    assert "| best points | – | no verdict: no pair without divergence |" in words
+    assert "| best points | – | no verdict: no pair to compare |" in words
     assert "nan" not in words
 
 
