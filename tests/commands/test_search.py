@@ -201,6 +201,15 @@ def test_values_that_the_parameter_does_not_allow_end_that_side(project: Path) -
     assert tried == ["2", "3", "4"]
 
 
+def test_without_confirming_no_table_of_it_stays(project: Path) -> None:
+    done(*RATES, "--name", "both")
+    left = project / "sweeps" / "both"
+    assert not (left / "confirmed.csv").exists()
+    assert "role" not in table(left / "per_seed.csv")[0]
+    assert len(table(left / "table.csv")) == 3
+    assert "of the same trainings" in answer_of(project, "both")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

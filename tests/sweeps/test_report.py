@@ -287,7 +287,8 @@ def test_the_answer_in_words(settings: Evaluate) -> None:
         "",
         "Where both networks learn (0 pairs): none.",
         "",
-        "Where the best points are:",
+        "Where in the grid the best points are (beside a cliff: most trainings fail at a neighbouring value, with a "
+        "median at least 0.1 lower):",
         "",
         "- plain: train.lr = 2 is at the edge of the grid and beside a cliff (2/2 failed at 1).",
         "- Batch Normalization: train.lr = 1 is at the edge of the grid and beside a cliff (2/2 failed at 2).",
