@@ -123,7 +123,7 @@ def test_positions_are_compared_on_the_seeds_that_confirm_them(params: Make) -> 
         replace(result, confirmed={"batchnorm": outcome(fresh[at])}, seeds=(7, 8, 9)) if at in fresh else result
         for at, result in enumerate(swept)
     ]
-    report = position.report(swept, params(), 0, None)
+    report = position.report(swept, params(), [], None)
     (row,) = table(report, "positions")
     assert row["pairs"] == "3"
     assert row["before minus after"] == "0.0100 [0.0100, 0.0100]"
