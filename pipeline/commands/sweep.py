@@ -21,7 +21,7 @@ from pipeline.params import VARIANTS, ParamsFile, Train, load
 from pipeline.sweeps.best_of_k import check_best_of_k
 from pipeline.sweeps.grid import LARGE, Grid, count_groups, count_points, list_points, parse_grid, sweep_name
 from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.output import write_results
+from pipeline.sweeps.output import remove_stale, write_results
 from pipeline.sweeps.plan import Task, claim_name, estimate, load_split, plan, without_pixels
 from pipeline.sweeps.run import train_tasks
 from pipeline.sweeps.search import MOST, Extension, Search, point_maker
@@ -146,6 +146,7 @@ def sweep(
                     print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {_populations(new)}")
             with write_folder(results) as part:
                 written = write_results(search.results(outcomes), params, part, study)
+            remove_stale(results, written)
             print((results / "answer.md").read_text(encoding="utf-8"))
             recorder.finish(points, [results / path.name for path in written])
 

@@ -1,9 +1,11 @@
 """The predictions of all members at once, with their losses and accuracies."""
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from pipeline.network.layers import by_vectors
 from pipeline.network.network import Network, Observer
 
 
@@ -17,7 +19,34 @@ def member_losses(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Losses [members], in nats.
     """
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
+    losses: Tensor = _CrossEntropy.apply(logits, labels)
+    return losses.mean(1)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The cross-entropy log Σ exp(z) - z[label] of each image [members, batch].
+
+    With its gradient it takes less than half of the time of PyTorch's, whose log-softmax is slow over ten classes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        labels = labels.unsqueeze(2)
+        shifted = logits - logits.amax(2, keepdim=True)
+        exponentials = _exp(shifted)
+        sums = exponentials.sum(2, keepdim=True)
+        ctx.save_for_backward(exponentials, sums, labels)
+        return (_log(sums) - shifted.gather(2, labels)).squeeze(2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        exponentials, sums, labels = ctx.saved_tensors
+        errors = exponentials / sums
+        errors.scatter_add_(2, labels, sums.new_full((), -1).expand(labels.shape))
+        return errors * gradient.unsqueeze(2), None
+
+
+_exp, _log = by_vectors(torch.exp), by_vectors(torch.log)
 
 
 def predict(network: Network, images: Tensor, batch_size: int, observe: Observer | None = None) -> Tensor:

@@ -65,7 +65,7 @@ class Perceptron(Network):
             Logits [members, batch, 10].
         """
         observe = observe or _ignore
-        hidden = (images > 0.5).to(images.dtype) if self.binary else images
+        hidden = torch.gt(images, 0.5, out=torch.empty_like(images)) if self.binary else images
         for number, linear in enumerate(self.linears[:-1]):
             layer = f"layer{number + 1}"
             hidden = linear(hidden)

@@ -53,7 +53,8 @@ def describe_best(results: Sequence[Result], settings: Evaluate, holdout: int) -
     if len(groups(results)) > 1:
         lines += ["", *_best_by_group(results, settings)]
     if where := _places(results):
-        lines += ["", "Where the best points are:", "", *where]
+        cliff = f"beside a cliff: most trainings fail at a neighbouring value, with a median at least {CLIFF:g} lower"
+        lines += ["", f"Where in the grid the best points are ({cliff}):", "", *where]
     return lines
 
 

@@ -61,6 +61,12 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
     return [folder / name for name in contents]
 
 
+def remove_stale(folder: Path, written: Sequence[Path]) -> None:
+    """Remove the tables that an earlier sweep of this name left, and this one has not written."""
+    for name in {"confirmed.csv", "best_of_k.csv"} - {path.name for path in written}:
+        (folder / name).unlink(missing_ok=True)
+
+
 def _accuracy_figure(results: Sequence[Result], params: Params) -> "Figure":
     settings, holdout = params.evaluate, params.data.holdout
     chosen = {

@@ -64,8 +64,8 @@ def further_values(grid: Sequence[float], tried: Sequence[float], best: float) -
     for side, others in ((-1, [value for value in tried if value < best]), (1, [v for v in tried if v > best])):
         nearest = min((abs(scale(value) - scale(best)) for value in others), default=math.inf)
         if nearest > CLOSE * step / 2:
-            distance = step / 2 if others else step
-            further.append(back(scale(best) + side * distance))
+            target = scale(best) + side * (step / 2 if others else step)
+            further.append(back(0.0 if abs(target) < 1e-9 * step else target))  # what differs from 0 by rounding is 0
     return further
 
 

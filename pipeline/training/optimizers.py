@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
 
 from pipeline.params import Train
 
@@ -103,7 +104,7 @@ class SGD:
     """Gradient descent with momentum by PyTorch's rule: v = momentum·v + gradient, w = w - lr·v.
 
     Attributes:
-        state: Every tensor that a checkpoint must hold: the velocities v.
+        state: Every tensor that a checkpoint must hold: the velocities v, which stay 0 where momentum is.
     """
 
     def __init__(self, weights: list[Tensor], train: Train) -> None:
@@ -114,9 +115,20 @@ class SGD:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Update the weights in place by their gradients, one tensor for each weight."""
-        torch._foreach_mul_(self.state, self.train.momentum)
-        torch._foreach_add_(self.state, list(gradients))
-        torch._foreach_add_(self.weights, self.state, alpha=-self.train.lr)
+        on_cpu = self.weights[0].is_cpu  # where one pass over the memory takes half of the time that three take
+        sgd(
+            self.weights,
+            list(gradients),
+            list(self.state),
+            fused=on_cpu,
+            foreach=not on_cpu,
+            weight_decay=0,
+            momentum=self.train.momentum,
+            lr=self.train.lr,
+            dampening=0,
+            nesterov=False,
+            maximize=False,
+        )
 
 
 OPTIMIZERS: dict[str, type[Adam] | type[RMSprop] | type[SGD]] = {

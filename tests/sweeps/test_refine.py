@@ -48,6 +48,10 @@ def test_other_grids_are_refined_by_half_a_step(grid: list[float], best: float, 
     assert scaled == pytest.approx(expected)
 
 
+def test_what_is_zero_but_for_rounding_is_zero() -> None:
+    assert further_values([0.3, 0.6, 0.9], [0.3, 0.6, 0.9], 0.3)[0] == 0
+
+
 def test_a_value_is_written_as_grids_do() -> None:
     rate, size = (list_points(PARAMS, {}, {key: ["60", "2000"]})[0] for key in ("lr", "batch_size"))
     assert value_text(0.1 / np.sqrt(np.sqrt(10)), rate) == "0.0562341"
