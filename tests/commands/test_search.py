@@ -76,7 +76,8 @@ def test_a_dry_run_says_what_comes_in_addition(project: Path) -> None:
     printed = done(*BOTH, "--dry-run").splitlines()
     assert printed[0].startswith("both: 3 points, 6 populations of 2 seeds, 6 still to train, about ")
     assert printed[1:] == [
-        "then up to 3 rounds of points around the best ones, and 2 populations of 3 seeds that confirm the best points"
+        "then up to 3 rounds of points around the best ones, and up to 2 populations of 3 seeds that confirm the best "
+        "points"
     ]
     assert not (project / "sweeps").exists()
 
