@@ -47,6 +47,7 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
         open_workers(params.train, load_split(params, images), population.epochs()) as workers,
     ):
         workers.start()
+        from pipeline.records.live import LiveCurves
         from pipeline.records.stages import TrainRecord  # imports MLflow, while workers start
         from pipeline.tracking.stage import stage_run
 
@@ -55,7 +56,9 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
             record.begin(run)
             start = time.perf_counter()
             with write_folder(folder) as part:
-                train_variant(params, population, images.digest, workers, part, _made(checkpoints))
+                train_variant(
+                    params, population, images.digest, workers, part, _made(checkpoints), LiveCurves(run, record)
+                )
             seconds = time.perf_counter() - start
             record.finish(run, images, seconds)
             shutil.rmtree(checkpoints, ignore_errors=True)

@@ -12,7 +12,7 @@ from pipeline.network.network import Network
 from pipeline.params import Params
 from pipeline.training.history import save_history
 from pipeline.training.job import Job, Workers
-from pipeline.training.loop import OnEpoch, Trained, fit
+from pipeline.training.loop import Epoch, OnEpoch, Trained, fit
 from pipeline.training.population import Population, name_of
 from pipeline.training.progress import Progress
 from pipeline.training.settings import save_settings
@@ -43,7 +43,13 @@ def load_split(params: Params, images: ImageFiles) -> Split:
 
 
 def train_variant(
-    params: Params, population: Population, images: str, workers: Workers, folder: Path, checkpoints: Path | None
+    params: Params,
+    population: Population,
+    images: str,
+    workers: Workers,
+    folder: Path,
+    checkpoints: Path | None,
+    on_epoch: OnEpoch,
 ) -> None:
     """Train every seed of a variant, and write the files that `pipeline.training.history` describes.
 
@@ -54,10 +60,16 @@ def train_variant(
         workers: What trains.
         folder: Where the files go.
         checkpoints: Where to save states while training, and to continue from.
+        on_epoch: Called with every epoch that some of the seeds have completed.
     """
     parts = population.parts(workers.count, workers.memory)
     jobs = [TrainJob(part, checkpoints and checkpoints / f"{name_of(part.seeds)}.checkpoint") for part in parts]
     with Progress(jobs, f"train {population.variant}") as progress:
-        trained = dict(workers.run(jobs, progress))
+
+        def report(number: int, epoch: Epoch) -> None:
+            progress(number, epoch)
+            on_epoch(epoch)
+
+        trained = dict(workers.run(jobs, report))
     save_history(folder, population.seeds, Trained.join([trained[number] for number in range(len(jobs))]))
     save_settings(folder, params, images)
