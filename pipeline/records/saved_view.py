@@ -55,30 +55,19 @@ def description(experiment: str) -> str:
     )
 
 
-def variants(both: str, images: list[str], last_step: int) -> str:
-    """Return the tag's value: the curves, the images of both variants and of each, the slider at `last_step`.
-
-    Args:
-        both: The key of the images that show both variants.
-        images: The keys of each variant's images.
-        last_step: Where the sliders stand.
-    """
+def variants(images: list[str], last_step: int) -> str:
+    """Return the tag's value: the curves, and the images with these keys, the slider at `last_step`."""
     cards: list[dict[str, Any]] = [
         {**_LINE, "uuid": name, "metricKey": name, "selectedMetricKeys": [name], "displayName": name} for name in CURVES
     ]
-    for section, keys in (("both", [both]), ("images", images)):
-        grid = {"type": "IMAGE", "uuid": f"{section}_grid", "metricSectionId": section, "runsCountToCompare": 10}
-        cards.append({**_SHOWN, **grid, "imageKeys": keys, "step": last_step, "showRunParams": False})
+    histograms = {"type": "IMAGE", "uuid": "histograms", "metricSectionId": "images", "runsCountToCompare": 10}
+    cards.append({**_SHOWN, **histograms, "imageKeys": images, "step": last_step, "showRunParams": False})
     state = {
-        "searchFilter": "tags.current = 'true' AND tags.stage != 'download'",
+        "searchFilter": "tags.current = 'true' AND tags.stage LIKE 'train@%'",
         "selectedColumns": COLUMNS,
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
-        "compareRunSections": [
-            _section("curves", "Curves", 3, 360),
-            _section("both", "Activations of both variants, by epoch", 1, 800),
-            _section("images", "Activations of each variant, by epoch", 1, 2050),
-        ],
+        "compareRunSections": [_section("curves", "Curves", 3, 360), _section("images", "Activations", 1, 2050)],
         "compareRunCharts": cards,
     }
     named = {"name": "Variants compared", "createdAt": 1, "updatedAt": 1, "state": json.dumps(state)}

@@ -218,7 +218,7 @@ class TrainRecord(StageRecord):
             for epoch, picture in zip(epochs, pictures, strict=True):
                 run.log_image(tensor.replace(".", "_"), epoch, picture)
         keys = [f"{layer}_{kind}" for layer in layers(trained.histograms) for kind in TENSORS]  # of all variants
-        run.set_experiment_tag(saved_view.TAG, saved_view.variants(BOTH, keys, trained.epochs))
+        run.set_experiment_tag(saved_view.TAG, saved_view.variants(keys, trained.epochs))
         run.describe_experiment(saved_view.description(run.experiment_id))
 
 
@@ -233,6 +233,11 @@ class EvaluateRecord(StageRecord):
         "The variants compared seed by seed on the test images: artifact `results/answer.md` says it in words. The "
         "image among the model metrics shows the activations of both variants, by epoch."
     )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """A colour of no variant."""
+        return {"mlflow.runColor": "#555555"}
 
     @property
     def given(self) -> dict[str, Any]:

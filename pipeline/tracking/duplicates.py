@@ -53,9 +53,10 @@ def _is_touched(client: mlflow.MlflowClient, old: Run, new: Run) -> bool:
         return True
     children = [sorted(_own(run) for run in _children(client, parent)) for parent in (old, new)]
     models = _models(client, old)
+    metrics = {metric.key for model in models for metric in model.metrics or ()}
     return (
         children[0] != children[1]
-        or not all(map(registry.is_untouched, _versions(client, old, models)))
+        or not all(registry.is_untouched(version, metrics) for version in _versions(client, old, models))
         or any(not name.startswith("mlflow.") for model in models for name in model.tags)
     )
 
@@ -66,11 +67,15 @@ def _models(client: mlflow.MlflowClient, run: Run) -> list[LoggedModel]:
 
 def _versions(client: mlflow.MlflowClient, run: Run, models: list[LoggedModel]) -> Iterator[ModelVersion]:
     """Yield the registered versions of a run's models, whether they were registered by the run or by the model."""
-    yield from client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    found = {(one.name, str(one.version)) for one in client.search_model_versions(f"run_id = '{run.info.run_id}'")}
     for model in models:
         for one in json.loads(model.tags.get(MODEL_VERSIONS, "[]")):
             versions = client.search_model_versions(f"name = '{one['name']}'")
-            yield from (version for version in versions if str(version.version) == str(one["version"]))
+            found |= {
+                (other.name, str(other.version)) for other in versions if str(other.version) == str(one["version"])
+            }
+    for name, number in found:
+        yield client.get_model_version(name, number)  # a search tells no aliases
 
 
 def _own(run: Run) -> tuple[str, list[tuple[str, str]]]:

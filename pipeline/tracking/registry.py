@@ -4,7 +4,7 @@ Concurrent runs that register equal models may both make a version; each then lo
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -46,13 +46,10 @@ def digest_of(model: ModelFiles) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def is_untouched(version: ModelVersion) -> bool:
-    """Return whether a version is as `register` has made it: nobody has given it another alias or its own tags."""
-    return DIGEST_TAG in version.tags and set(version.aliases) <= {ALIAS} and not version.tags.keys() - _known(version)
-
-
-def _known(version: ModelVersion) -> set[str]:
-    return {DIGEST_TAG, *(metric.key for metric in version.metrics or ())}
+def is_untouched(version: ModelVersion, metrics: Collection[str]) -> bool:
+    """Return whether a version of a model with these metrics has no aliases and tags but those of `register`."""
+    tags = version.tags.keys()
+    return DIGEST_TAG in tags and tags <= {DIGEST_TAG, *metrics} and set(version.aliases) <= {ALIAS}
 
 
 def _ensure(client: mlflow.MlflowClient, name: str) -> None:
