@@ -27,31 +27,50 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 class Section(BaseModel):
     """A section of `params.yaml`: no unknown key, no silent conversion, no change after loading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Data(Section):
     """The images, and how many of them are held out for validation."""
 
     dataset: Literal["mnist", "fashion_mnist", "kmnist", "custom"]
+    """mnist, fashion_mnist, kmnist, or custom: your own images (28×28, ten classes) in `data.directory`."""
     directory: Annotated[str, Field(min_length=1)] | None
+    """A folder with the images, tried before any download: IDX files under their usual names, `mnist.npz` or tables;
+    see [images](troubleshooting.md#images)."""
     holdout: Annotated[int, Field(ge=0, le=1_000_000)]
+    """Number of training images held out for validation (the last ones); 0: validate on the test images, as the lab
+    does."""
 
 
 class Model(Section):
     """The architecture of the perceptron, whatever its normalisation."""
 
     hidden: Annotated[tuple[Units, ...], Field(strict=False, min_length=1)]
+    """Units of each hidden layer."""
     activation: Literal["sigmoid", "tanh", "relu"]
+    """sigmoid, tanh or relu."""
     norm_position: Literal["after_activation", "before_activation"]
+    """Where activations are normalised: after_activation (the lab) or before_activation (Ioffe & Szegedy 2015);
+    weightnorm has no position."""
     groups: Units
+    """groupnorm only: the groups of each layer's units, which they must divide."""
     ghost_batch: Annotated[int, Field(ge=0, le=1_000_000)]
+    """batchnorm only: how many images of a batch training normalises together (Hoffer et al. 2017); 0: all."""
     recentre: bool
+    """batchnorm only: whether it subtracts the mean."""
     rescale: bool
+    """batchnorm only: whether it divides by the standard deviation."""
     affine: bool
+    """batchnorm only: whether it has a learned scale and shift."""
     initial_deviation: Annotated[float, Field(gt=0, le=1000)] | None
+    """Standard deviation of normally distributed initial weights, with biases 0; without it, PyTorch's uniform ones."""
     binary_input: bool
+    """true: pixels above 1/2 become 1, the others 0 (Ioffe & Szegedy 2015, section 4.1)."""
     noise: bool
+    """true: noise during training where activations are normalised or would be (Santurkar et al. 2018)."""
 
 
 class Train(Section):
@@ -61,18 +80,33 @@ class Train(Section):
     """
 
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
+    """One training each; both variants of a seed share initial weights and batches."""
     epochs: Count
+    """Passes over the training images."""
     batch_size: Count
+    """Images per step; the last, smaller batch of an epoch is kept."""
     validation_batch_size: Count
+    """Images per forward pass when measuring; bounds memory, not results."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
+    """adam, adamw, rmsprop or sgd."""
     lr: Annotated[float, Field(gt=0, le=1e6)]
+    """Learning rate."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    """sgd only: of gradient descent."""
     weight_decay: Annotated[float, Field(ge=0, le=1e6)]
+    """adamw only: every step shrinks all weights by the learning rate times this fraction."""
     weights: Literal["all", "norms"]
+    """all or norms: only the scales and shifts of normalisations are trained (Frankle et al. 2021); networks without
+    any train all."""
     device: Literal["auto", "cpu", "cuda"]
+    """auto (CUDA if there is a GPU), cpu or cuda."""
     threads: Annotated[int, Field(ge=1, le=1024)]
+    """Threads of one training; more than one changes rounding."""
     workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], Field(exclude=True)]
+    """Processes that train at the same time: auto (the cores at hand) or a number; 1 is the calling process. It changes
+    no result."""
     matmul_precision: Literal["highest", "high", "medium"]
+    """highest, high or medium: how far matrix products may be rounded, for speed."""
 
     @field_validator("seeds")
     @classmethod
@@ -86,8 +120,12 @@ class Evaluate(Section):
     """The comparison of the two variants."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)]
+    """Confidence level of all intervals and verdicts."""
     margin: Annotated[float, Field(gt=0, lt=1)]
+    """Difference of accuracies that does not matter: two variants are called equivalent if two one-sided tests show
+    that they differ by less."""
     digit: Annotated[int, Field(ge=0, lt=10_000)]
+    """Index of the test image in the lab's own view."""
 
 
 class Params(Section):
