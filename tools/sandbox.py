@@ -83,7 +83,7 @@ def make(folder: Path, *, git: bool = True) -> Path:
 def _ignored(folder: str, names: list[str]) -> set[str]:
     """Return the names in a folder of the project that are not to be copied: what Git ignores, .git and dvc.lock."""
     patterns = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()]
-    patterns += ["/.git", "/.dvc/[!.]*", "dvc.lock"]
+    patterns += ["/.git", "/.dvc/cache", "/.dvc/tmp", "dvc.lock"]
     place = Path("/") / Path(folder).relative_to(ROOT)
     return {
         name

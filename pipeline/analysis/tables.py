@@ -47,6 +47,29 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
+def align_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table for a terminal, with two spaces between the columns."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in (header, *rows)
+    ]
+
+
+def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table for LaTeX, which needs the package booktabs."""
+    lines = [f"{' & '.join(map(_latex, cells))} \\\\" for cells in (header, *rows)]
+    columns = "l" * len(header)
+    body = [lines[0], r"\midrule", *lines[1:]]
+    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex(text: str) -> str:
+    """Return a text in which the characters that LaTeX would interpret are escaped; a row must not begin with `[`."""
+    escaped = "".join(f"\\{character}" if character in "&%$#_{}" else character for character in text)
+    return f"{{}}{escaped}" if escaped.startswith("[") else escaped
+
+
 def format_number(value: float, digits: int = 4, *, sign: str = "", missing: str = "") -> str:
     """Format a number with a fixed count of decimals.
 

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 import click
 
 from pipeline import paths
-from pipeline.analysis.wording import count_of
 from pipeline.commands.images import load_or_fetch_images
 from pipeline.commands.options import OVERRIDES, flag, with_overrides
 from pipeline.data.dataset import Split
@@ -22,11 +20,12 @@ from pipeline.sweeps.best_of_k import check_best_of_k
 from pipeline.sweeps.grid import LARGE, Grid, count_groups, count_points, list_points, parse_grid, sweep_name
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.output import remove_stale, write_results
-from pipeline.sweeps.plan import Task, claim_name, estimate, load_split, plan, without_pixels
+from pipeline.sweeps.plan import claim_name, estimate, load_split, plan, without_pixels
 from pipeline.sweeps.run import train_tasks
 from pipeline.sweeps.search import MOST, Extension, Search, point_maker
 from pipeline.sweeps.seeds import parse_seeds
 from pipeline.sweeps.study import Study, load_study
+from pipeline.sweeps.terminal import networks, plan_words, result_words
 from pipeline.tracking.process import exclusive
 from pipeline.training.job import Workers
 from pipeline.workers import open_workers
@@ -58,7 +57,7 @@ BETWEEN_KEYS = re.compile(r"\s+(?=[^\s=\[\](),]+=)")  # lists and ranges may hav
 )
 @click.option("--name", help="The sweep's name in MLflow and below sweeps/; by default made from its grid.")
 @click.option("--ray", metavar="ADDRESS", help="Train on a Ray cluster: auto, ray://HOST:PORT, HOST:PORT or local.")
-@flag("--dry-run", "Print the plan with an estimate of its seconds, and do nothing.")
+@flag("--dry-run", "Print the plan with an estimate of its time, and do nothing.")
 @flag("--yes", "Go ahead with more than 10,000 trainings.")
 @with_overrides
 def sweep(
@@ -115,11 +114,9 @@ def sweep(
     with _open_workers(
         ray if rests else None, params.train, split, sum(rest.epochs() for rest in rests.values())
     ) as workers:
-        print(
-            f"{folder.name}: {len(search.points)} points, {_populations(search.tasks)}, {len(rests)} still to train"
-            + (f", {workers.count} at the same time" if rests and (ray or workers.count > 1) else "")
-            + (f", about {estimate([*rests.values()], split, workers.count):.0f} seconds" if dry_run else "")
-        )
+        seconds = estimate([*rests.values()], split, workers.count) if dry_run else None
+        left = sum(len(population.seeds) for population in rests.values())
+        print(plan_words(folder.name, search.points, search.tasks, left, workers.count, seconds))
         if ahead := search.ahead():
             print(f"then {', and '.join(ahead)}")
         if not params.data.holdout:
@@ -128,6 +125,7 @@ def sweep(
             return
         del split
         workers.start()
+        from pipeline.records.links import sweep_link
         from pipeline.records.sweeps import Recorder, check  # imports MLflow, while workers start
         from pipeline.tracking import outbox
 
@@ -143,12 +141,14 @@ def sweep(
                     outcomes[task.digest] = outcome
                     recorder.log(task, outcome)
                 if new := search.advance(outcomes):
-                    print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {_populations(new)}")
+                    print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {networks(new)}")
             with write_folder(results) as part:
                 written = write_results(search.results(outcomes), params, part, study)
             remove_stale(results, written)
-            print((results / "answer.md").read_text(encoding="utf-8"))
+            answer = (results / "answer.md").read_text(encoding="utf-8")
+            print(result_words(search.results(outcomes), params, answer, results))
             recorder.finish(points, [results / path.name for path in written])
+            print(f"In MLflow (`mlflow ui`): {sweep_link(folder.name)}")
 
 
 def _check_count(grids: Sequence[Grid], seeds: int, confirming: int, yes: bool) -> None:
@@ -156,15 +156,6 @@ def _check_count(grids: Sequence[Grid], seeds: int, confirming: int, yes: bool) 
     trainings = len(VARIANTS) * sum(seeds * count_points(grid) + confirming * count_groups(grid) for grid in grids)
     if trainings > LARGE and not yes:
         raise UserError(f"the grid has {trainings} trainings, more than {LARGE}; give --yes if it is meant")
-
-
-def _populations(tasks: Sequence[Task]) -> str:
-    """Say how many populations there are, of how many seeds."""
-    sizes = {task.digest: len(task.population.seeds) for task in tasks}
-    first, *others = (
-        f"{count} populations of {count_of(seeds, 'seed')}" for seeds, count in Counter(sizes.values()).items()
-    )
-    return " and ".join([first, *others])
 
 
 @contextlib.contextmanager

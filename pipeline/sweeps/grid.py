@@ -15,12 +15,13 @@ import numpy as np
 from pipeline.errors import UserError
 from pipeline.params import Params, ParamsFile, format_value, parse
 
-RANGE = re.compile(r"(log|lin)\(([^,()]+),([^,()]+),([^,()]+)\)")
+RANGE = re.compile(r"(log|lin|random)\(([^,()]+),([^,()]+),([^,()]+)\)")
 # All points share the images, the seeds, the device and the evaluation.
 SHARED = ("data.", "train.seeds", "train.device", "train.threads", "train.matmul_precision", "evaluate.")
 
 Grid = Mapping[str, Sequence[str]]  # the values of every key, as YAML text
 
+SEED = 0  # of the values that are drawn
 LARGE = 10_000  # trainings: more need to be confirmed
 
 
@@ -58,7 +59,8 @@ def parse_grid(specifications: Sequence[str]) -> dict[str, list[str]]:
 
     Args:
         specifications: One `KEY=VALUES` for each key. VALUES are separated by commas, with lists in brackets, or are a
-            range `log(FIRST,LAST,COUNT)` or `lin(FIRST,LAST,COUNT)`, which includes both ends.
+            range `log(FIRST,LAST,COUNT)` or `lin(FIRST,LAST,COUNT)`, which includes both ends, or
+            `random(FIRST,LAST,COUNT)`: values drawn log-uniformly, which stay the same when COUNT grows.
 
     Returns:
         The values of every key, as YAML text.
@@ -162,7 +164,7 @@ def _matches(key: str, names: Iterable[str]) -> list[str]:
 
 
 def _values(key: str, text: str) -> list[str]:
-    if text.startswith(("log", "lin")):
+    if text.startswith(("log", "lin", "random")):
         return _range(key, text)
     try:
         values = parse(f"[{text}]")
@@ -182,11 +184,18 @@ def _range(key: str, text: str) -> list[str]:
         if (
             not 1 <= count <= LARGE
             or not np.isfinite([first, last, last - first]).all()
-            or (match[1] == "log" and min(first, last) <= 0)
+            or (match[1] != "lin" and min(first, last) <= 0)
         ):
             raise ValueError
     except ValueError:
-        allowed = "log(FIRST,LAST,COUNT) has positive ends, lin(…) any, and COUNT is 1 to 10,000"
+        allowed = "log(FIRST,LAST,COUNT) and random(…) have positive ends, lin(…) any; COUNT is 1 to 10,000"
         raise UserError(f"grid {key}={text}: not a range; {allowed}") from None
-    spaced = np.geomspace if match[1] == "log" else np.linspace
-    return [f"{value:.6g}" for value in spaced(first, last, count)]
+    return [f"{value:.6g}" for value in _spaced(match[1], first, last, count)]
+
+
+def _spaced(kind: str, first: float, last: float, count: int) -> Iterable[float]:
+    """Return the values of a range: evenly spaced, in their logarithm if `log`, or drawn, in ascending order."""
+    if kind == "random":
+        drawn = np.random.default_rng(SEED).random(count)
+        return np.sort(first * (last / first) ** drawn)
+    return np.geomspace(first, last, count) if kind == "log" else np.linspace(first, last, count)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.analysis import figures
 from pipeline.analysis.statistics import LEARNED
-from pipeline.analysis.tables import markdown_table
+from pipeline.analysis.tables import latex_table, markdown_table
 from pipeline.analysis.wording import count_of, setting
 from pipeline.errors import UserError
 from pipeline.files import to_csv, write_atomic
@@ -14,7 +14,7 @@ from pipeline.params import VARIANTS, Params
 from pipeline.sweeps import panels
 from pipeline.sweeps.best import best_table
 from pipeline.sweeps.best_of_k import best_of_k, explain_best_of_k
-from pipeline.sweeps.report import Report, answer, seeds_table, table
+from pipeline.sweeps.report import Report, answer, compact_table, seeds_table, table
 from pipeline.sweeps.result import Result, best, groups
 from pipeline.sweeps.study import Study
 
@@ -52,6 +52,7 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
         lines += [*explain_best_of_k(results), "", *markdown_table(header, rows), ""]
     contents: dict[str, str | bytes] = {
         "answer.md": "\n".join(lines),
+        "table.tex": latex_table(*compact_table(results, params.evaluate)),
         **{f"{name}.csv": to_csv(*columns) for name, columns in tables.items()},
     }
     for name, figure in report.figures.items():

@@ -17,6 +17,7 @@ from pipeline.analysis.tables import (
     difference_cells,
     format_failures,
     format_interval,
+    format_number,
     format_quartiles,
     markdown_table,
     per_seed,
@@ -58,6 +59,24 @@ def table(results: Sequence[Result], settings: Evaluate) -> Table:
             row += accuracy_cells(result.final(variant), settings.confidence)
         rows.append([*row, *difference_cells(result.difference(settings))])
     return [*header, *DIFFERENCE], rows
+
+
+def compact_table(results: Sequence[Result], settings: Evaluate) -> Table:
+    """Return a header, and a row for each point that fits a page: of each variant the median and how many failed.
+
+    The difference is that of the means, with its interval.
+    """
+    header = [key.split(".")[-1] for key in results[0].point.values]
+    for variant in VARIANTS:
+        header += [VARIANT_NAMES[variant], "failed"]
+    rows = []
+    for result in results:
+        row = [*result.point.values.values()]
+        for variant in VARIANTS:
+            failed = result.failures(variant, settings)
+            row += [format_number(result.summary(variant, settings).median), f"{failed.count:g}/{failed.total}"]
+        rows.append([*row, format_interval(result.difference(settings).difference, sign="+")])
+    return [*header, "difference"], rows
 
 
 def seeds_table(results: Sequence[Result]) -> Table:

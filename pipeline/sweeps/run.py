@@ -31,7 +31,9 @@ def train_tasks(tasks: Sequence[Task], workers: Workers) -> Iterator[tuple[Task,
         else:
             missing.append(first)
     if len(missing) < len(equal):
-        print(f"resuming: {len(equal) - len(missing)} of {len(equal)} populations were trained before")
+        every = sum(len(first.population.seeds) for first, *_ in equal.values())
+        rest = sum(len(first.population.seeds) for first in missing)
+        print(f"resuming: {every - rest} of {every} networks were trained before")
     for task in _train(missing, workers, sum(first.population.epochs() for first, *_ in equal.values())):
         outcome = task.load_outcome()
         if not outcome:

@@ -128,7 +128,7 @@ class Search:
         """Return what may follow the tasks so far, in words."""
         count = len(VARIANTS) * len(group_points(self._grid))
         rounds = f"up to {self._rounds} round{'s' * (self._rounds > 1)} of points around the best ones"
-        seeds = f"up to {count} populations of {len(self._seeds)} seeds that confirm the best points"
+        seeds = f"up to {count * len(self._seeds)} networks of other seeds to confirm the best points"
         return [words for words, asked in ((rounds, self._rounds), (seeds, self._seeds)) if asked]
 
     def results(self, outcomes: Mapping[str, Outcome]) -> list[Result]:

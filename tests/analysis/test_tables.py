@@ -8,6 +8,7 @@ import pytest
 from pipeline.analysis.statistics import Interval, proportion, summarise
 from pipeline.analysis.tables import (
     PER_SEED,
+    align_columns,
     format_failures,
     format_interval,
     format_mean,
@@ -15,6 +16,7 @@ from pipeline.analysis.tables import (
     format_p,
     format_proportion,
     format_quartiles,
+    latex_table,
     markdown_table,
     per_seed,
 )
@@ -31,6 +33,17 @@ def test_a_table_is_a_header_a_rule_and_rows() -> None:
         "| x | y | z |",
     ]
     assert markdown_table(["a"], []) == ["| a |", "| --- |"]
+
+
+def test_columns_of_a_terminal_are_aligned() -> None:
+    assert align_columns(["lr", "plain"], [["0.001", "0.9"], ["1", ""]]) == ["lr     plain", "0.001  0.9", "1"]
+
+
+def test_a_table_for_latex_escapes_what_latex_would_interpret() -> None:
+    assert latex_table(["batch_size", "a & b"], [["60", "50 %"], ["[5, 3]", "#1"]]) == (
+        "\\begin{tabular}{ll}\n\\toprule\nbatch\\_size & a \\& b \\\\\n\\midrule\n"
+        "60 & 50 \\% \\\\\n{}[5, 3] & \\#1 \\\\\n\\bottomrule\n\\end{tabular}\n"
+    )
 
 
 def test_numbers_have_four_decimals_unless_told_otherwise() -> None:

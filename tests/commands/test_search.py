@@ -74,9 +74,9 @@ def answer_of(project: Path, name: str) -> str:
 
 def test_a_dry_run_says_what_comes_in_addition(project: Path) -> None:
     printed = done(*BOTH, "--dry-run").splitlines()
-    assert printed[0].startswith("both: 3 points, 6 populations of 2 seeds, 6 still to train, about ")
-    assert printed[1:] == [
-        "then up to 3 rounds of points around the best ones, and up to 2 populations of 3 seeds that confirm the best "
+    assert printed[0].startswith("both: 3 points, 12 networks, 12 still to train, about ")
+    assert printed[3:] == [
+        "then up to 3 rounds of points around the best ones, and up to 6 networks of other seeds to confirm the best "
         "points"
     ]
     assert not (project / "sweeps").exists()
@@ -90,8 +90,8 @@ def test_the_grid_refines_itself_until_each_best_point_has_two_worse_neighbours(
     # Around 0.1; around and beyond 1; then on the other side of 1, where 10 is too far away.
     assert rates == [0.01, 0.1, 1, 0.0316228, 0.316228, 10, 3.16228]
     assert [(v, rate) for v, rate, seeds in trained if seeds[0] == 5] == [("plain", 0.1), ("batchnorm", 1)]
-    assert "refining: 6 populations of 2 seeds\nrefining: 2 populations of 2 seeds\n" in printed
-    assert "confirming the best points: 2 populations of 3 seeds\n" in printed
+    assert "refining: 12 networks\nrefining: 4 networks\n" in printed
+    assert "confirming the best points: 6 networks\n" in printed
     left = project / "sweeps" / "both"
     rows = table(left / "table.csv")
     assert [row["train.lr"] for row in rows] == ["0.01", "0.0316228", "0.1", "0.316228", "1", "3.16228", "10"]
@@ -142,7 +142,7 @@ def test_the_same_command_again_trains_nothing(
     left = project / "sweeps" / "both"
     before = {path: path.read_bytes() for path in left.iterdir()}
     printed = done(*BOTH)
-    assert "both: 7 points, 14 populations of 2 seeds and 2 populations of 3 seeds, 0 still to train\n" in printed
+    assert "both: 7 points, 34 networks, 0 still to train\n" in printed
     assert trained == []
     assert {path: path.read_bytes() for path in left.iterdir()} == before
     assert len(points(project, "both")) == 7 * 2 + 2
@@ -165,7 +165,7 @@ def test_a_sweep_that_was_stopped_before_it_confirmed_goes_on_there(
     assert len(trained) == 7 * 2 + 1
     trained.clear()
     printed = done(*command)
-    assert "stopped: 7 points, 14 populations of 2 seeds and 2 populations of 3 seeds, 1 still to train\n" in printed
+    assert "stopped: 7 points, 34 networks, 3 still to train\n" in printed
     assert trained == [("batchnorm", 1, (5, 6, 7))]
     assert len(points(project, "stopped")) == 7 * 2 + 2
     tables = [(project / "sweeps" / name / "per_seed.csv").read_bytes() for name in ("both", "stopped")]

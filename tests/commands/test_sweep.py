@@ -5,6 +5,7 @@ The session at the end builds on what its earlier tests left, with one store, be
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -134,9 +135,9 @@ def test_more_than_ten_thousand_trainings_are_confirmed(
         line = refusal("--grid", "lr=0.1,0.2", "--seeds", seeds)
     assert line == "the grid has 10004 trainings, more than 10000; give --yes if it is meant"
     monkeypatch.setattr("pipeline.commands.sweep.estimate", lambda *_: 1e6)
-    assert "4 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", seeds, "--yes", "--dry-run")
+    assert "10004 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", seeds, "--yes", "--dry-run")
     exactly = ",".join(map(str, range(2500)))
-    assert "4 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", exactly, "--dry-run")
+    assert "10000 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", exactly, "--dry-run")
     assert trained == []
     assert not (fresh / "sweeps").exists()
 
@@ -145,8 +146,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(fresh: Path, trained: list
     before = sorted(fresh.rglob("*"))
     printed = done(*GRID, "--dry-run")
     name = sweep_name(list_points(fresh / "params.yaml", {}, parse_grid(GRID[1::2])))
-    assert printed.startswith(f"{name}: 4 points, 8 populations of 2 seeds, 8 still to train, about ")
-    assert printed.endswith(" seconds\n")
+    assert printed.startswith(f"{name}: 4 points, 16 networks, 16 still to train, about ")
+    assert re.search(r", about \d+ s\n", printed)
     assert "data.holdout is 0" not in printed
     assert trained == []
     assert sorted(fresh.rglob("*")) == before
@@ -160,7 +161,7 @@ def test_without_held_out_images_the_plan_says_so() -> None:
 
 def test_several_keys_may_stand_in_one_text(fresh: Path) -> None:
     printed = done("--grids", "lr=0.01,0.1 batch_size=8,10", "--dry-run", "--epochs=2")
-    assert ": 4 points, 8 populations of 2 seeds, 8 still to train, " in printed
+    assert ": 4 points, 16 networks, 16 still to train, " in printed
     assert not (fresh / "sweeps").exists()
 
 
@@ -169,10 +170,10 @@ def test_a_study_gives_the_grid_what_it_sets_and_its_name(fresh: Path) -> None:
     text = "grid: {lr: 'log(0.01,1,3)'}\nset: {seeds: [4, 5, 6], data.holdout: 0}"
     (fresh / "studies" / "rates" / "params.yaml").write_text(text, encoding="utf-8")
     printed = done("--study", "studies/rates", "--dry-run")
-    assert printed.startswith("rates: 3 points, 6 populations of 3 seeds, 6 still to train, ")
+    assert printed.startswith("rates: 3 points, 18 networks, 18 still to train, ")
     assert "data.holdout is 0" in printed
     more = done("--study", "studies/rates", "--grid", "epochs=1,2", "--name", "more", "--seeds", "7", "--dry-run")
-    assert more.startswith("more: 6 points, 12 populations of 1 seed, ")
+    assert more.startswith("more: 6 points, 12 networks, ")
 
 
 def test_a_studys_lists_in_a_list(fresh: Path) -> None:
@@ -202,7 +203,7 @@ def outcomes(folder: Path) -> set[Path]:
 
 def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, trained: list[str]) -> None:
     printed = done(*GRID, "--name", "small")
-    assert printed.startswith("small: 4 points, 8 populations of 2 seeds, 8 still to train\n")
+    assert printed.startswith("small: 4 points, 16 networks, 16 still to train\n")
     assert "resuming" not in printed
     assert trained == POINTS * list(VARIANTS)
     left = project / "sweeps" / "small"
@@ -210,13 +211,18 @@ def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, train
     assert {path.name for path in left.iterdir()} == {
         "sweep.json",
         "table.csv",
+        "table.tex",
         "per_seed.csv",
         "answer.md",
         "accuracy.png",
         "accuracy.svg",
     }
     answer = (left / "answer.md").read_text(encoding="utf-8")
-    assert printed.endswith(f"{answer}\n")
+    folder, link = printed.splitlines()[-2:]
+    assert folder == "All numbers and figures: sweeps/small"
+    assert link.startswith("In MLflow (`mlflow ui`): http://127.0.0.1:5000/#/experiments/")
+    assert link.endswith("/runs?searchFilter=tags.sweep%20%3D%20%27small%27&workflowType=machine_learning")
+    assert max(map(len, printed.splitlines()[:-1])) <= 100
     assert "Accuracy on 6 held-out training images" in answer
     assert "Difference at the two best points, over 2 pairs: " in answer
     with (left / "table.csv").open(newline="", encoding="utf-8") as file:
@@ -290,7 +296,8 @@ def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     files = {file.path for file in client.list_artifacts(run.info.run_id, "results")}
     assert files == {
-        f"results/{name}" for name in ("table.csv", "per_seed.csv", "answer.md", "accuracy.png", "accuracy.svg")
+        f"results/{name}"
+        for name in ("table.csv", "table.tex", "per_seed.csv", "answer.md", "accuracy.png", "accuracy.svg")
     }
 
 
@@ -300,7 +307,7 @@ def test_the_same_command_again_trains_nothing_and_logs_no_point_twice(project: 
     logged = {run.info.run_id for run in points(project, "small")}
     printed = done(*GRID, "--name", "small")
     assert "0 still to train\n" in printed
-    assert "resuming: 8 of 8 populations were trained before\n" in printed
+    assert "resuming: 16 of 16 networks were trained before\n" in printed
     assert trained == []
     assert {path: path.read_bytes() for path in left.iterdir()} == before
     assert {run.info.run_id for run in points(project, "small")} == logged
@@ -351,8 +358,8 @@ def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], mo
     assert result.stderr.splitlines()[-1].startswith("Interrupted. The same command again resumes")
     assert len(outcomes(project) - before) == 3
     printed = done(*command)
-    assert "1 still to train" in printed
-    assert "resuming: 3 of 4 populations were trained before\n" in printed
+    assert "2 still to train" in printed
+    assert "resuming: 6 of 8 networks were trained before\n" in printed
     assert trained == 2 * list(VARIANTS)
     assert len(points(project, "stopped")) == 4
     assert (project / "sweeps" / "stopped" / "table.csv").is_file()
@@ -434,10 +441,8 @@ def test_what_was_trained_is_found_by_every_sweep_however_it_is_written(trained:
     done("--grid", "lr=0.01,0.1", "--batch_size", "8")  # two points of the first sweep
     assert trained == []
     for more in (["--grid", "train.lr=1e-2,0.1"], ["--grid", "lr=0.01,0.1", "--confidence", "0.9"]):
-        assert "4 populations of 2 seeds, 0 still to train" in done(*more, "--batch_size", "8", "--dry-run")
-    assert "6 populations of 2 seeds, 2 still to train" in done(
-        "--grid", "lr=0.01,0.1,1", "--batch-size", "8", "--dry-run"
-    )
+        assert "8 networks, 0 still to train" in done(*more, "--batch_size", "8", "--dry-run")
+    assert "12 networks, 4 still to train" in done("--grid", "lr=0.01,0.1,1", "--batch-size", "8", "--dry-run")
 
 
 @pytest.mark.usefixtures("project")
@@ -461,6 +466,7 @@ def test_a_study_keeps_its_results_in_its_own_folder(project: Path) -> None:
         "answer.md",
         "per_seed.csv",
         "table.csv",
+        "table.tex",
     ]
     assert [path.name for path in (project / "sweeps" / "rates").iterdir()] == ["sweep.json"]
     assert len(points(project, "rates")) == 2

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -87,6 +88,7 @@ def test_going_back_trains_nothing(copy: Path) -> None:
     assert output(copy, "git", "status", "--porcelain") == ""
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload``")  # MLflow's own
 def test_from_a_runs_tags_back_to_the_same_bytes(copy: Path) -> None:
     store = MlflowClient(f"sqlite:///{copy}/mlflow.db")
     (run,) = store.search_runs(["0"], "tags.stage = 'train@plain'")
@@ -135,7 +137,7 @@ def test_commands_that_are_no_stage_leave_dvcs_status_clean(copy: Path) -> None:
 SHOWN = (
     ("metrics", "show"),
     ("dag", "track"),
-    ("exp", "show", "--no-pager", "--only-changed", "--hide-workspace"),
+    ("exp", "show", "--no-pager", "--only-changed", "--hide-workspace", "--drop", "Created|Executor|low|high|.*/"),
 )
 
 
@@ -145,13 +147,13 @@ def test_what_dvc_shows_fits_a_terminal_and_an_experiment_changes_one_parameter(
     assert changes[1:] == ["-  lr: 0.1", "+  lr: 0.01"]
     page = (ROOT / "docs" / "dvc-and-mlflow.md").read_text(encoding="utf-8")
     for command in SHOWN:
-        assert " ".join(("dvc", *command)) in page
+        assert shlex.join(("dvc", *command)) in page
         printed = output(copy, "dvc", *command, COLUMNS="120")
         assert max(map(len, printed.splitlines())) <= 120, printed
         assert "…" not in printed
     columns = json.loads(output(copy, "dvc", "exp", "show", "--json"))[0]["data"]["metrics"]["results/lab/metrics.json"]
     assert set(columns["data"]) == {"plain", "batchnorm", "difference", "low", "high", "failed"}
-    for name in ("plain", "difference", "failed.plain", "train.lr"):
+    for name in ("plain", "batchnorm", "difference", "train.lr"):
         assert name in printed
 
 
@@ -161,7 +163,7 @@ def test_dvcs_plots_are_drawn_without_a_network(copy: Path) -> None:
     page = (copy / "dvc_plots" / "index.html").as_uri()
     nowhere = "--host-resolver-rules=MAP * ~NOTFOUND"
     drawn = output(copy, str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", nowhere, "--dump-dom", page)
-    lines = re.findall(r'<polyline points="([^"]+)".*?stroke="([^"]+)"', drawn)
+    lines = re.findall(r'<polyline points="([^"$]+)".*?stroke="([^"]+)"', drawn)  # not those of the script
     assert Counter(colour for _, colour in lines) == dict.fromkeys((COLOURS[variant] for variant in VARIANTS), 3)
     assert all("NaN" not in points for points, _ in lines)
 

@@ -4,7 +4,9 @@ import itertools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from pipeline.errors import UserError
 from pipeline.params import load
@@ -36,6 +38,15 @@ def test_values(text: str, values: list[str]) -> None:
     assert parse_grid([f"train.lr={text}"]) == {"train.lr": values}
 
 
+def test_drawn_values_are_log_uniform_and_stay_when_more_are_drawn() -> None:
+    few, many = (parse_grid([f"lr=random(1e-4,1,{count})"])["lr"] for count in (20, 200))
+    assert set(few) < set(many)
+    assert few == sorted(few, key=float)
+    logarithms = np.log10(np.array(many, float))
+    assert stats.kstest(logarithms, stats.uniform(-4, 4).cdf).pvalue > 0.01
+    assert parse_grid(["lr=random(1e-4,1,20)"])["lr"] == few
+
+
 def test_every_value_is_one_that_the_params_file_takes() -> None:
     read = parse_grid(["hidden=[5],[6,7]", "lr=log(1e-4,1,3)", "batch_size=60,2000", "optimizer=sgd"])
     points = [point.params for point in list_points(PARAMS, {}, read)]
@@ -49,7 +60,7 @@ def test_equals_signs_after_the_first_belong_to_the_values() -> None:
     assert parse_grid(["a=b=c"]) == {"a": ["b=c"]}
 
 
-NOT_A_RANGE = "not a range; log(FIRST,LAST,COUNT) has positive ends, lin(…) any, and COUNT is 1 to 10,000"
+NOT_A_RANGE = "not a range; log(FIRST,LAST,COUNT) and random(…) have positive ends, lin(…) any; COUNT is 1 to 10,000"
 
 
 @pytest.mark.parametrize(

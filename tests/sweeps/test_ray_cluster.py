@@ -319,12 +319,12 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     after(1, nodes.lose)
     printed = done(*command, "--name", "far", "--ray", nodes.address)
     unlogged()
-    assert "far: 4 points, 8 populations of 2 seeds, 8 still to train, 3 at the same time\n" in printed
+    assert "far: 4 points, 16 networks, 16 still to train by 3 workers\n" in printed
     assert capfd.readouterr().err.replace("\n", "").split("INFO mlflow")[0].strip("0123456789/: ") == ""
     far_outcomes = kept()
     assert len(far_outcomes) == 8
     shutil.rmtree("sweeps/.outcomes")
-    assert done(*command, "--name", "near").startswith("near: 4 points, 8 populations of 2 seeds, 8 still to train\n")
+    assert done(*command, "--name", "near").startswith("near: 4 points, 16 networks, 16 still to train\n")
     assert kept() == far_outcomes
     outcome = load_outcome(Path(next(iter(far_outcomes))).parent, (0, 1))
     assert outcome
@@ -356,7 +356,7 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     result = sweep(*command, "--name", "both", "--ray", nodes.client)
     assert result.exit_code == 130
     assert "5 still to train, " in result.stdout
-    assert "resuming: 1 of 6 populations were trained before\n" in result.stdout
+    assert "resuming: 2 of 12 networks were trained before\n" in result.stdout
     until = time.monotonic() + 10
     while training(psutil.process_iter()):
         assert time.monotonic() < until, "what was begun on the cluster still runs"

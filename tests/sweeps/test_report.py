@@ -15,7 +15,7 @@ from scipy import stats
 
 from pipeline.analysis import figures
 from pipeline.analysis.statistics import Interval, Summary, for_new_images
-from pipeline.analysis.tables import format_interval
+from pipeline.analysis.tables import format_interval, latex_table
 from pipeline.analysis.verdicts import rule
 from pipeline.errors import UserError
 from pipeline.files import to_csv
@@ -25,7 +25,7 @@ from pipeline.sweeps.best import best_table, place_of
 from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.output import write_results
-from pipeline.sweeps.report import answer, seeds_table, table
+from pipeline.sweeps.report import answer, compact_table, seeds_table, table
 from pipeline.sweeps.result import Result, best, compare_best
 from tests.samples import PARAMS
 
@@ -45,7 +45,15 @@ def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp
     written = (tmp_path / "results" / "answer.md").read_text(encoding="utf-8")
     assert written == answer(swept, settings.evaluate, 10)
     assert (tmp_path / "results" / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert len(list((tmp_path / "results").iterdir())) == 5
+    header, rows = compact_table(swept, settings.evaluate)
+    assert (tmp_path / "results" / "table.tex").read_text(encoding="utf-8") == latex_table(header, rows)
+    assert len(list((tmp_path / "results").iterdir())) == 6
+
+
+def test_the_compact_table_has_medians_and_failures(params: Make) -> None:
+    header, rows = compact_table(results([0.5], [0.92], spread=0.02), params().evaluate)
+    assert header == ["lr", "plain", "failed", "Batch Normalization", "failed", "difference"]
+    assert rows == [["1", "0.5100", "2/2", "0.9300", "0/2", "+0.4200 [+0.4200, +0.4200]"]]
 
 
 def test_a_sweep_without_results_is_one_line(params: Make, tmp_path: Path) -> None:

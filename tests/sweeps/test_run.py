@@ -177,7 +177,7 @@ def test_an_interrupted_run_is_completed_by_the_next(
     assert len(list((tmp_path / "kept").iterdir())) == stopped_after
     results = swept(tasks, workers)
     assert trained == [task.population for task in tasks]
-    assert capsys.readouterr().out == f"resuming: {stopped_after} of 8 populations were trained before\n"
+    assert capsys.readouterr().out == f"resuming: {2 * stopped_after} of 16 networks were trained before\n"
     same(results, whole)
 
 

@@ -1,0 +1,83 @@
+"""What a sweep says in a terminal: what it trains, and what was found."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.analysis.figures import VARIANT_NAMES
+from pipeline.analysis.tables import align_columns
+from pipeline.analysis.wording import count_of, duration, key_words, setting
+from pipeline.params import VARIANTS, Params
+from pipeline.sweeps.grid import Point
+from pipeline.sweeps.plan import Task
+from pipeline.sweeps.report import compact_table
+from pipeline.sweeps.result import Result
+from pipeline.sweeps.seeds import seed_words
+
+WIDTH = 100  # columns
+MOST_ROWS = 30  # of a table
+MOST_VALUES = 6  # of a key, which are all named
+
+
+def networks(tasks: Sequence[Task]) -> str:
+    """Say how many networks some tasks train: equal ones are trained once."""
+    return count_of(sum({task.digest: len(task.population.seeds) for task in tasks}.values()), "network")
+
+
+def plan_words(
+    name: str, points: Sequence[Point], tasks: Sequence[Task], rest: int, workers: int, seconds: float | None = None
+) -> str:
+    """Say what a sweep trains, and how long that takes.
+
+    Args:
+        name: The sweep's name.
+        points: The points so far.
+        tasks: The tasks so far.
+        rest: How many networks are still to train.
+        workers: How many parts are trained at the same time.
+        seconds: About how long it takes, if that was estimated.
+    """
+    params, varied = points[0].params, points[0].values
+    by = f" by {workers} workers" if rest and workers > 1 else ""
+    about = "" if seconds is None else f", about {duration(seconds)}"
+    spans = [f"{key_words(key)} {_span([point.values[key] for point in points])}" for key in varied]
+    variants = " and ".join(VARIANT_NAMES[variant] for variant in VARIANTS)
+    what = f"{setting(params, varied)}; {variants}; {seed_words(params.train.seeds)}."
+    return "\n".join(
+        [
+            f"{name}: {count_of(len(points), 'point')}, {networks(tasks)}, {rest} still to train{by}{about}",
+            *_wrap(f"Varied: {'; '.join(spans)}."),
+            *_wrap(what),
+        ]
+    )
+
+
+def result_words(results: Sequence[Result], params: Params, answer: str, folder: Path) -> str:
+    """Say what was found, in lines of at most 100 columns: a table, the answer without its tables, and where all is.
+
+    Args:
+        results: All points.
+        params: The parameters that all points share.
+        answer: The answer in Markdown.
+        folder: Where the files are.
+    """
+    header, rows = compact_table(results, params.evaluate)
+    table = align_columns(header, rows[:MOST_ROWS])
+    more = [f"({MOST_ROWS} of {len(rows)} points)"] if len(rows) > MOST_ROWS else []
+    words = [line for block in answer.split("\n") if not block.startswith("|") for line in _wrap(block) or [""]]
+    lines = [*(line[:WIDTH].rstrip() for line in table), *more, "", *words]
+    spoken = [line for at, line in enumerate(lines) if line or (at and lines[at - 1])]  # no two empty lines
+    return "\n".join([*spoken, f"All numbers and figures: {folder}"])
+
+
+def _span(texts: Sequence[str]) -> str:
+    """Return a key's values in short."""
+    values = [*dict.fromkeys(texts)]
+    if len(values) <= MOST_VALUES:
+        return ", ".join(values)
+    return f"{values[0]}, {values[1]}, … {values[-1]} ({len(values)} values)"
+
+
+def _wrap(text: str) -> list[str]:
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)

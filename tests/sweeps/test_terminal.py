@@ -1,0 +1,52 @@
+"""What a sweep says in a terminal."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import VARIANTS, load
+from pipeline.sweeps import terminal
+from pipeline.sweeps.grid import list_points, parse_grid
+from pipeline.sweeps.plan import Task
+from pipeline.sweeps.terminal import MOST_ROWS, networks, plan_words
+from pipeline.training.population import Population
+from tests.samples import PARAMS
+
+GRID = ["lr=log(1e-4,1,9)", "optimizer=adam,sgd"]
+
+
+def tasks(*grid: str, overrides: dict[str, str] | None = None) -> list[Task]:
+    return [
+        Task(point, Population(variant, point.params.model, point.params.train, point.params.train.seeds), None, Path())
+        for point in list_points(PARAMS, overrides or {}, parse_grid(grid))
+        for variant in VARIANTS
+    ]
+
+
+def test_the_plan_says_what_is_trained_and_how_long_it_takes() -> None:
+    planned = tasks(*GRID)
+    points = [task.point for task in planned[::2]]
+    assert plan_words("rates", points, planned, 140, 2, 5100).splitlines() == [
+        f"rates: 18 points, {networks(planned)}, 140 still to train by 2 workers, about 1 h 25 min",
+        "Varied: learning rate 0.0001, 0.000316228, … 1 (9 values); optimizer adam, sgd.",
+        "MNIST, 100-100 hidden sigmoid units, batches of 2000, 5 epochs; plain and Batch Normalization; seeds",
+        "0 to 9.",
+    ]
+    assert plan_words("rates", points, planned, 0, 2).startswith(
+        f"rates: 18 points, {networks(planned)}, 0 still to train\n"
+    )
+
+
+@pytest.mark.parametrize("count", [3, MOST_ROWS + 1])
+def test_the_result_fits_100_columns_and_names_the_folder(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    header, row = ["lr", "optimizer", "plain", "difference"], ["0.1", "sgd", "0.9000", 90 * "x"]
+    monkeypatch.setattr(terminal, "compact_table", lambda *_: (header, count * [row]))
+    answer = f"# Long\n\n{'word ' * 60}\n\n| a | {'b' * 200} |\n| --- | --- |\n\nEnd."
+    lines = terminal.result_words([], load(PARAMS), answer, Path("sweeps/x")).splitlines()
+    assert lines[0] == "lr   optimizer  plain   difference"
+    assert max(map(len, lines)) == 100
+    assert not [line for line in lines if "bbb" in line]
+    assert ("", "") not in itertools.pairwise(lines)
+    assert (f"({MOST_ROWS} of {count} points)" in lines) is (count > MOST_ROWS)
+    assert lines[-2:] == ["End.", "All numbers and figures: sweeps/x"]
