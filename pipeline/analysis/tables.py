@@ -3,7 +3,18 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from pipeline.analysis.statistics import Floats, Interval, Proportion, Summary, of_survivors
+import numpy as np
+
+from pipeline.analysis.statistics import (
+    Comparison,
+    Floats,
+    Interval,
+    Proportion,
+    Summary,
+    failures,
+    of_survivors,
+    summarise,
+)
 from pipeline.params import Variant
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # header and rows
@@ -17,6 +28,18 @@ PER_SEED = (  # the columns of per_seed.csv, after those of a sweep's point
     "test_loss",
     "diverged_at",
 )
+ACCURACIES = (  # the heads of `accuracy_cells`
+    "n",
+    "failed",
+    "diverged",
+    "accuracy",
+    "low",
+    "high",
+    "median",
+    "lower_quartile",
+    "upper_quartile",
+)
+DIFFERENCE = ("difference", "difference_low", "difference_high", "pairs", "p_sign_flip")  # those of `difference_cells`
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -65,6 +88,28 @@ def format_proportion(proportion: Proportion, missing: str = "") -> str:
 def format_failures(proportion: Proportion, diverged: int) -> str:
     """Format how many trainings failed, and how many of these diverged: `9/10 [0.55, 1.00], 2 diverged`."""
     return format_proportion(proportion) + (f", {diverged} diverged" if diverged else "")
+
+
+def format_failed(accuracy: Floats, confidence: float) -> str:
+    """Format how many trainings failed, given accuracies [seeds] as fractions; NaN of those that diverged."""
+    return format_failures(failures(accuracy, confidence), int(np.isnan(accuracy).sum()))
+
+
+def accuracy_cells(accuracy: Floats, confidence: float) -> list[str]:
+    """Return the cells below `ACCURACIES` of accuracies [seeds] as fractions; NaN of trainings that diverged."""
+    summary, failed = summarise(accuracy, confidence), failures(accuracy, confidence)
+    spread = (summary.median, summary.lower_quartile, summary.upper_quartile)
+    counts = [str(failed.total), f"{failed.count:g}", str(int(np.isnan(accuracy).sum()))]
+    return [*counts, *_bounds(summary.mean), *map(format_number, spread)]
+
+
+def difference_cells(comparison: Comparison) -> list[str]:
+    """Return the cells below `DIFFERENCE` of a comparison."""
+    return [*_bounds(comparison.difference), str(comparison.pairs), format_p(comparison.sign_flip)]
+
+
+def _bounds(interval: Interval) -> list[str]:
+    return [format_number(number) for number in (interval.value, interval.low, interval.high)]
 
 
 def format_quartiles(summary: Summary, digits: int = 4, missing: str = "") -> str:

@@ -3,23 +3,30 @@
 import contextlib
 import importlib.util
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from pipeline import paths
+from pipeline.analysis.wording import count_of
 from pipeline.commands.images import load_or_fetch_images
 from pipeline.commands.options import OVERRIDES, flag, with_overrides
 from pipeline.data.dataset import Split
 from pipeline.errors import UserError
 from pipeline.files import write_folder
-from pipeline.params import VARIANTS, Train, load
-from pipeline.sweeps.grid import LARGE, count_points, list_points, parse_grid, sweep_name
-from pipeline.sweeps.output import pair_up, write_results
-from pipeline.sweeps.plan import Task, claim_name, estimate, load_split, plan
+from pipeline.params import VARIANTS, ParamsFile, Train, load
+from pipeline.sweeps.best_of_k import check_best_of_k
+from pipeline.sweeps.grid import LARGE, Grid, count_groups, count_points, list_points, parse_grid, sweep_name
+from pipeline.sweeps.outcome import Outcome
+from pipeline.sweeps.output import remove_stale, write_results
+from pipeline.sweeps.plan import Task, claim_name, estimate, load_split, plan, without_pixels
 from pipeline.sweeps.run import train_tasks
-from pipeline.sweeps.study import load_study
+from pipeline.sweeps.search import MOST, Extension, Search, point_maker
+from pipeline.sweeps.seeds import parse_seeds
+from pipeline.sweeps.study import Study, load_study
 from pipeline.tracking.process import exclusive
 from pipeline.training.job import Workers
 from pipeline.workers import open_workers
@@ -38,6 +45,17 @@ BETWEEN_KEYS = re.compile(r"\s+(?=[^\s=\[\](),]+=)")  # lists and ranges may hav
     type=click.Path(path_type=Path),
     help="A folder whose params.yaml holds `grid` and `set`.",
 )
+@click.option(
+    "--refine",
+    type=click.IntRange(0, MOST),
+    metavar="N",
+    help="Add points around the best ones, in at most N rounds, until each has two worse neighbours.",
+)
+@click.option(
+    "--confirm",
+    metavar="SEEDS",
+    help="Train the best points with other seeds, such as 100-129, and test only these.",
+)
 @click.option("--name", help="The sweep's name in MLflow and below sweeps/; by default made from its grid.")
 @click.option("--ray", metavar="ADDRESS", help="Train on a Ray cluster: auto, ray://HOST:PORT, HOST:PORT or local.")
 @flag("--dry-run", "Print the plan with an estimate of its seconds, and do nothing.")
@@ -47,6 +65,8 @@ def sweep(
     grid_texts: tuple[str, ...],
     grids: str | None,
     study_folder: Path | None,
+    refine: int | None,
+    confirm: str | None,
     name: str | None,
     ray: str | None,
     dry_run: bool,
@@ -58,6 +78,7 @@ def sweep(
     \b
     python -m pipeline sweep --grid train.lr=0.001,0.01,0.1 --grid train.batch_size=60,2000
     python -m pipeline sweep --grid "train.lr=log(1e-4,1,9)" --data.holdout 10000
+    python -m pipeline sweep --grid "train.lr=log(1e-4,1,9)" --data.holdout 10000 --refine 4 --confirm 100-129
     python -m pipeline sweep --study studies/learning_rate --dry-run
     python -m pipeline sweep --study studies/learning_rate --ray auto
     """
@@ -65,28 +86,42 @@ def sweep(
         raise UserError(f"name = {name}: should be at most 100 letters, digits, '-' and '_'")
     if ray is not None and not importlib.util.find_spec("ray"):
         raise UserError("--ray needs Ray: pip install -r requirements-ray.txt")
-    study = load_study(study_folder) if study_folder else None
-    if study:
-        name, overrides = name or study.name, {**study.overrides, **overrides}
+    study = load_study(study_folder) if study_folder else Study("", ((),), {})
+    name, overrides = name or study.name, {**study.overrides, **overrides}
     given = [*grid_texts, *(BETWEEN_KEYS.split(grids.strip()) if grids else [])]
-    spans = [parse_grid([*texts, *given]) for texts in (study.grids if study else [()])]
+    spans = [parse_grid([*texts, *given]) for texts in study.grids]
     params = load(paths.PARAMS, overrides)
-    _confirm(sum(map(count_points, spans)) * len(VARIANTS) * len(params.train.seeds), yes)
+    seeds = study.confirm if confirm is None else confirm
+    extension = Extension(study.refine if refine is None else refine, parse_seeds("confirm", seeds) if seeds else ())
+    _check_count(spans, len(params.train.seeds), len(extension.seeds), yes)
     points = list_points(paths.PARAMS, overrides, *spans)
+    extension.check(params, points)
+    if study.best_of_k:
+        check_best_of_k(points, params.data.holdout)
     images = load_or_fetch_images(params.data)
-    tasks = plan(points, images, paths.OUTCOMES, study.probe if study else None)
-    rests = {task.digest: rest for task in tasks if (rest := task.rest())}  # tasks of equal populations share one
+    split = load_split(params, points, images, device=None if ray is None else "cpu")
+    search = Search(
+        points,
+        partial(plan, images=images, folder=paths.OUTCOMES, probe=study.probe),
+        point_maker(ParamsFile(paths.PARAMS), overrides, without_pixels(split)),
+        extension,
+    )
+    search.skip_stored()
+    rests = {
+        task.digest: rest for task in search.tasks if (rest := task.rest())
+    }  # tasks of equal populations share one
     folder = paths.SWEEPS / (name or sweep_name(points))
     results = study_folder / "results" if study_folder else folder
-    split = load_split(params, points, images, device=None if ray is None else "cpu")
     with _open_workers(
         ray if rests else None, params.train, split, sum(rest.epochs() for rest in rests.values())
     ) as workers:
         print(
-            f"{folder.name}: {len(points)} points, {_populations(tasks)}, {len(rests)} still to train"
+            f"{folder.name}: {len(search.points)} points, {_populations(search.tasks)}, {len(rests)} still to train"
             + (f", {workers.count} at the same time" if rests and (ray or workers.count > 1) else "")
             + (f", about {estimate([*rests.values()], split, workers.count):.0f} seconds" if dry_run else "")
         )
+        if ahead := search.ahead():
+            print(f"then {', and '.join(ahead)}")
         if not params.data.holdout:
             print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
         if dry_run:
@@ -99,26 +134,37 @@ def sweep(
         check(folder.name)
         outbox.send()
         with exclusive(folder, WAIT, f"{folder.name}: this sweep is under way in another process"):
-            claim_name(folder, points)
+            claim_name(folder, points, extension.rounds, extension.seeds)
             recorder = Recorder(folder.name, images)
-            outcomes = {}
-            for task, outcome in train_tasks(tasks, workers):
-                outcomes[task.digest] = outcome
-                recorder.log(task, outcome)
+            outcomes: dict[str, Outcome] = {}
+            new = search.tasks
+            while new:
+                for task, outcome in train_tasks(new, workers):
+                    outcomes[task.digest] = outcome
+                    recorder.log(task, outcome)
+                if new := search.advance(outcomes):
+                    print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {_populations(new)}")
             with write_folder(results) as part:
-                written = write_results(pair_up(tasks, outcomes), params, part, study)
+                written = write_results(search.results(outcomes), params, part, study)
+            remove_stale(results, written)
             print((results / "answer.md").read_text(encoding="utf-8"))
             recorder.finish(points, [results / path.name for path in written])
 
 
-def _confirm(trainings: int, yes: bool) -> None:
+def _check_count(grids: Sequence[Grid], seeds: int, confirming: int, yes: bool) -> None:
+    """Check that the trainings of some grids are few, or meant: those with the seeds that choose and that confirm."""
+    trainings = len(VARIANTS) * sum(seeds * count_points(grid) + confirming * count_groups(grid) for grid in grids)
     if trainings > LARGE and not yes:
         raise UserError(f"the grid has {trainings} trainings, more than {LARGE}; give --yes if it is meant")
 
 
 def _populations(tasks: Sequence[Task]) -> str:
-    seeds = len(tasks[0].population.seeds)
-    return f"{len({task.digest for task in tasks})} populations of {seeds} seed{'s' * (seeds > 1)}"
+    """Say how many populations there are, of how many seeds."""
+    sizes = {task.digest: len(task.population.seeds) for task in tasks}
+    first, *others = (
+        f"{count} populations of {count_of(seeds, 'seed')}" for seeds, count in Counter(sizes.values()).items()
+    )
+    return " and ".join([first, *others])
 
 
 @contextlib.contextmanager

@@ -82,14 +82,17 @@ class Recorder:
 
 
 def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> None:
-    """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested."""
-    at_point = task.point.label()
+    """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested.
+
+    The run of a population that confirms a point has the tag `role`.
+    """
+    at_point = task.point.label() + (" confirmed" if task.confirms else "")
     digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
     if store.has_run(digest, experiment()):
         return
     variant, params = task.variant, task.point.params
     given = training_params(params, variant)
-    tags = {"stage": "sweep", "sweep": name, "variant": variant}
+    tags = {"stage": "sweep", "sweep": name, "variant": variant, **({"role": "confirm"} if task.confirms else {})}
     with start_run(f"{variant} {at_point} [{name}]", tags, experiment()) as run:
         run.log_params(given)
         log_images(run, params.data.dataset, images, "training")

@@ -40,6 +40,18 @@ class Point:
         """Return the values in short, such as `lr=0.01 batch_size=60`."""
         return " ".join(f"{key.split('.')[1]}={value}" for key, value in self.values.items())
 
+    def group(self) -> tuple[str, ...]:
+        """Return the values of all keys but the first: points that share them are one group."""
+        return tuple(self.values.values())[1:]
+
+
+def group_points(points: Sequence[Point]) -> dict[tuple[str, ...], list[Point]]:
+    """Group points by their values of all keys but the first."""
+    grouped: dict[tuple[str, ...], list[Point]] = {}
+    for point in points:
+        grouped.setdefault(point.group(), []).append(point)
+    return grouped
+
 
 def parse_grid(specifications: Sequence[str]) -> dict[str, list[str]]:
     """Parse the specifications of a grid.
@@ -115,6 +127,11 @@ def _points(file: ParamsFile, overrides: Mapping[str, str], grid: Grid) -> list[
 def count_points(grid: Grid) -> int:
     """Return the number of points in a grid."""
     return math.prod(len(values) for values in grid.values())
+
+
+def count_groups(grid: Grid) -> int:
+    """Return the number of choices of all keys but the first."""
+    return count_points(grid) // len(next(iter(grid.values())))
 
 
 def digest_points(points: Sequence[Point]) -> str:

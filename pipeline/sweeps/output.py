@@ -1,35 +1,25 @@
 """The files of a sweep: its table, its answer in words, and its figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.analysis import figures
 from pipeline.analysis.statistics import LEARNED
+from pipeline.analysis.tables import markdown_table
 from pipeline.analysis.wording import count_of, setting
 from pipeline.errors import UserError
 from pipeline.files import to_csv, write_atomic
 from pipeline.params import VARIANTS, Params
 from pipeline.sweeps import panels
-from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.plan import Task
+from pipeline.sweeps.best import best_table
+from pipeline.sweeps.best_of_k import best_of_k, explain_best_of_k
 from pipeline.sweeps.report import Report, answer, seeds_table, table
 from pipeline.sweeps.result import Result, best, groups
 from pipeline.sweeps.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def pair_up(tasks: Sequence[Task], outcomes: Mapping[str, Outcome]) -> list[Result]:
-    """Return the result of every point.
-
-    Args:
-        tasks: The plan of the sweep: for each point, one task of each variant.
-        outcomes: The outcomes by their tasks' digests.
-    """
-    pairs = (tasks[start : start + len(VARIANTS)] for start in range(0, len(tasks), len(VARIANTS)))
-    return [Result(pair[0].point, {task.variant: outcomes[task.digest] for task in pair}) for pair in pairs]
 
 
 def write_results(results: Sequence[Result], params: Params, folder: Path, study: Study | None = None) -> list[Path]:
@@ -54,8 +44,14 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
     primary, holdout = study.primary if study else None, params.data.holdout
     words = answer(results, params.evaluate, holdout, primary, judged=own_report is None)
     tables = {"table": table(results, params.evaluate), "per_seed": seeds_table(results), **report.tables}
+    lines = [*report.lines, words]
+    if any(result.confirmed for result in results):
+        tables["confirmed"] = best_table(results, params.evaluate)
+    if study and study.best_of_k:
+        tables["best_of_k"] = header, rows = best_of_k(results, study.best_of_k, params.evaluate.confidence)
+        lines += [*explain_best_of_k(results), "", *markdown_table(header, rows), ""]
     contents: dict[str, str | bytes] = {
-        "answer.md": "\n".join([*report.lines, words]),
+        "answer.md": "\n".join(lines),
         **{f"{name}.csv": to_csv(*columns) for name, columns in tables.items()},
     }
     for name, figure in report.figures.items():
@@ -63,6 +59,12 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
     for name, content in contents.items():
         write_atomic(folder / name, content)
     return [folder / name for name in contents]
+
+
+def remove_stale(folder: Path, written: Sequence[Path]) -> None:
+    """Remove the tables that an earlier sweep of this name left, and this one has not written."""
+    for name in {"confirmed.csv", "best_of_k.csv"} - {path.name for path in written}:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _accuracy_figure(results: Sequence[Result], params: Params) -> "Figure":

@@ -31,12 +31,14 @@ class Task:
         population: The networks.
         probe: The study's probe, if any.
         folder: Where the outcomes of its members are stored.
+        confirms: Whether its seeds confirm the point, which other seeds have chosen.
     """
 
     point: Point
     population: Population
     probe: Probe | None
     folder: Path
+    confirms: bool = False
 
     @property
     def variant(self) -> Variant:
@@ -59,8 +61,15 @@ class Task:
         return replace(self.population, seeds=seeds) if seeds else None
 
 
-def claim_name(folder: Path, points: Sequence[Point]) -> None:
-    """Note the points of a sweep in its folder, and say so if they replace those of another sweep of its name."""
+def claim_name(folder: Path, points: Sequence[Point], rounds: int = 0, seeds: Sequence[int] = ()) -> None:
+    """Note a sweep in its folder, and say so if its grid replaces that of another sweep of its name.
+
+    Args:
+        folder: The sweep's folder.
+        points: The points of its grid.
+        rounds: At most how often points are added.
+        seeds: Those that confirm the chosen points.
+    """
     file, digest = folder / "sweep.json", digest_points(points)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         earlier = json.loads(file.read_text(encoding="utf-8"))
@@ -69,7 +78,8 @@ def claim_name(folder: Path, points: Sequence[Point]) -> None:
                 f"{folder.name}: replaces the results of another sweep of this name, of {len(earlier['points'])} "
                 f"points from {earlier['points'][0]} to {earlier['points'][-1]}; its trainings and its runs stay"
             )
-    write_atomic(file, to_json({"digest": digest, "points": [point.label() for point in points]}))
+    asked = {"refine": rounds, "confirm": [*seeds]}
+    write_atomic(file, to_json({"digest": digest, "points": [point.label() for point in points], **asked}))
 
 
 def load_split(params: Params, points: Sequence[Point], images: ImageFiles, device: str | None = None) -> Split:
@@ -108,6 +118,12 @@ def plan(points: Sequence[Point], images: ImageFiles, folder: Path, probe: Probe
             digest = outcome_digest(population, point.params.data.holdout, images.digest, probe)
             tasks.append(Task(point, population, probe, folder / digest))
     return tasks
+
+
+def without_pixels(examples: Split) -> Split:
+    """Return as many examples with images of no pixels: enough to check batches, and small."""
+    parts = (examples.train, examples.validation, examples.test)
+    return Split(*(Examples(part.images[:, :0].clone(), part.labels) for part in parts))
 
 
 def estimate(populations: Sequence[Population], examples: Split, workers: int) -> float:

@@ -1,7 +1,7 @@
 """The result of a point: the outcomes of both variants; and the best of several points."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,19 +23,35 @@ from pipeline.training.history import Floats
 
 @dataclass(frozen=True)
 class Result:
-    """One point of the grid with the outcome of each variant. Trainings that diverged have no accuracy: NaN."""
+    """One point of the grid with the outcome of each variant. Trainings that diverged have no accuracy: NaN.
+
+    Attributes:
+        point: The point, with the seeds of `outcomes`.
+        outcomes: What the best points are chosen by.
+        confirmed: The outcomes of other seeds, of the variants for which the point is the best of its group; empty
+            where the sweep confirms nothing.
+        seeds: The seeds of `confirmed`.
+        added: Whether the point was added around the best, so that it is not of the grid that was given.
+    """
 
     point: Point
     outcomes: Mapping[Variant, Outcome]
+    confirmed: Mapping[Variant, Outcome] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    added: bool = False
 
     def final(self, variant: Variant) -> Floats:
         """Return the validation accuracy [seeds] after the last epoch."""
         outcome = self.outcomes[variant]
         return of_survivors(outcome.validation_accuracy[:, -1], outcome.diverged_at)
 
+    def examined(self, variant: Variant) -> Outcome:
+        """Return the outcome that counts on the test images: of the seeds that confirm the point, if there are any."""
+        return self.confirmed.get(variant, self.outcomes[variant])
+
     def tested(self, variant: Variant) -> Floats:
-        """Return the test accuracy [seeds]."""
-        outcome = self.outcomes[variant]
+        """Return the test accuracy [seeds] of what is examined."""
+        outcome = self.examined(variant)
         return of_survivors(outcome.test_accuracy, outcome.diverged_at)
 
     def summary(self, variant: Variant, settings: Evaluate) -> Summary:
@@ -69,7 +85,7 @@ def groups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
     """Group the points by their values of all keys but the first."""
     grouped: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
-        grouped.setdefault(tuple(result.point.values.values())[1:], []).append(result)
+        grouped.setdefault(result.point.group(), []).append(result)
     return grouped
 
 

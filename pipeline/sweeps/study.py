@@ -10,8 +10,10 @@ from pipeline.params import Params, format_value, parse
 from pipeline.sweeps.probe import Probe, load_function
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
+from pipeline.sweeps.search import MOST
 
 REPORT, PROBE = "report.py", "probe.py"
+OPTIONAL = ("set", "primary", "margin", "refine", "confirm", "best_of_k", "probe_every")  # keys beside `grid`
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Study:
         primary: The outcome that its report judges without correction for all others, by the report's name for it.
         probe: What it measures beyond losses and accuracies, if anything.
         report: The function of its `report.py`, if there is one.
+        refine: At most how often points are added around the best ones.
+        confirm: The seeds on which the best points are confirmed, as text; none if they are not.
+        best_of_k: The numbers k for which the best of k random values of the first key is computed.
     """
 
     name: str
@@ -33,6 +38,9 @@ class Study:
     primary: str | None = None
     probe: Probe | None = None
     report: Callable[[Sequence[Result], Params, int, str | None], Report] | None = None
+    refine: int = 0
+    confirm: str | None = None
+    best_of_k: tuple[int, ...] = ()
 
     def own_report(self, results: Sequence[Result], params: Params) -> Report | None:
         """Return the study's own lines, figures and tables, or None if it has no `report.py`.
@@ -48,17 +56,19 @@ class Study:
 def load_study(folder: Path) -> Study:
     """Read a study's folder: `params.yaml` and, if there are any, `probe.py` and `report.py`.
 
-    `params.yaml` has a section `grid` and optionally a section `set`, the primary outcome `primary`, and the difference
-    `margin` that does not matter, instead of `evaluate.margin`; with a probe it also has the key `probe_every`, the
-    number of iterations between measurements.
+    `params.yaml` has a section `grid` and optionally a section `set`, the primary outcome `primary`, the difference
+    `margin` that does not matter, instead of `evaluate.margin`, the rounds `refine` in which points are added, the
+    seeds `confirm`, and the numbers `best_of_k`; with a probe it also has the key `probe_every`, the number of
+    iterations between measurements.
 
     Raises:
         UserError: A file cannot be read, or `params.yaml` has other sections.
     """
     path = folder / "params.yaml"
     content = _mapping(path)
-    if not {"grid"} <= set(content) <= {"grid", "set", "primary", "margin", "probe_every"}:
-        raise UserError(f"{path}: expected the section grid and, where needed, set, primary, margin and probe_every")
+    if not {"grid"} <= set(content) <= {"grid", *OPTIONAL}:
+        optional = f"{', '.join(OPTIONAL[:-1])} and {OPTIONAL[-1]}"
+        raise UserError(f"{path}: expected the section grid and, where needed, {optional}")
     primary, overrides = content.get("primary"), _section(path, "set", content.get("set"))
     if not isinstance(primary, str | None):
         raise UserError(f"{path}: primary = {primary!r}: should be the name of an outcome")
@@ -66,7 +76,7 @@ def load_study(folder: Path) -> Study:
         overrides["evaluate.margin"] = format_value(content["margin"])
     sections = content["grid"] if isinstance(content["grid"], list) else [content["grid"]]
     texts = [_section(path, "grid", section) for section in sections]
-    report = folder / REPORT
+    report, confirm = folder / REPORT, content.get("confirm")
     return Study(
         folder.resolve().name,
         tuple(tuple(f"{key}={text}" for key, text in section.items()) for section in texts),
@@ -74,7 +84,22 @@ def load_study(folder: Path) -> Study:
         primary,
         _probe(folder, content.get("probe_every")),
         load_function(str(report), _text_of(report), "report") if report.exists() else None,
+        _count(path, "refine", content.get("refine", 0), 0),
+        None if confirm is None else format_value(confirm),
+        _draws(path, content.get("best_of_k", [])),
     )
+
+
+def _count(path: Path, name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
+        raise UserError(f"{path}: {name} = {value!r}: should be a number from {least} to {MOST}")
+    return value
+
+
+def _draws(path: Path, values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list):
+        raise UserError(f"{path}: best_of_k = {values!r}: should be a list of numbers, such as [1, 3, 5]")
+    return tuple(_count(path, "best_of_k", value, 1) for value in values)
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from pipeline.analysis.statistics import compare, failures, summarise
-from pipeline.analysis.tables import format_failures, format_interval, markdown_table
+from pipeline.analysis.statistics import compare, summarise
+from pipeline.analysis.tables import format_failed, format_interval, markdown_table
 from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 from pipeline.analysis.wording import count_of, setting, value_words
 from pipeline.params import Params, Variant
+from pipeline.sweeps.best import how_chosen
 from pipeline.sweeps.panels import Line, Panel, axis_of, draw, error, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result, best
@@ -15,7 +16,7 @@ POSITIONS = {"after_activation": "after the activation", "before_activation": "b
 
 
 def report(results: Sequence[Result], params: Params, _every: int, primary: str | None) -> Report:
-    """Compare the positions seed by seed, on the test images, at learning rates chosen on the held-out ones."""
+    """Compare the positions on the test images, seed by seed, at learning rates chosen on the held-out ones."""
     settings = params.evaluate
     functions = list(dict.fromkeys(result.point.params.model.activation for result in results))
     panels: list[Panel] = []
@@ -42,7 +43,7 @@ def report(results: Sequence[Result], params: Params, _every: int, primary: str 
             cells[function] += [
                 result.point.values["train.lr"],
                 format_interval(summarise(accuracy, settings.confidence).mean),
-                format_failures(failures(accuracy, settings.confidence), result.diverged("batchnorm")),
+                format_failed(accuracy, settings.confidence),
             ]
         cells[function].append(format_interval(comparison.difference))
     judgements = judge(questions, primary, settings.confidence)
@@ -53,6 +54,8 @@ def report(results: Sequence[Result], params: Params, _every: int, primary: str 
     header += ["before minus after", *JUDGED]
     lines = [
         "# Before or after the activation?",
+        "",
+        f"{how_chosen(results, 'The best learning rate of each position')}.",
         "",
         *markdown_table(header, rows),
         "",
@@ -70,7 +73,6 @@ def _panel(function: str, by_position: dict[str, list[Result]], params: Params) 
     """Draw medians of the errors on a logarithmic axis, which separates accuracies near 97 %."""
     settings = params.evaluate
     after, before = (by_position[position] for position in POSITIONS)
-    x, log, _ = axis_of([result.point.values["train.lr"] for result in after])
     drawn: list[tuple[str, Variant, list[Result], dict[str, str]]] = [
         ("plain", "plain", after, {"marker": "s"}),
         ("Batch Normalization after the activation", "batchnorm", after, {"marker": "o"}),
@@ -78,6 +80,7 @@ def _panel(function: str, by_position: dict[str, list[Result]], params: Params) 
     ]
     lines = []
     for label, variant, at_position, style in drawn:
+        x, log, _ = axis_of([result.point.values["train.lr"] for result in at_position])
         summaries = [result.summary(variant, settings) for result in at_position]
         middle = [error(summary.median) for summary in summaries]
         low = [error(summary.upper_quartile) for summary in summaries]

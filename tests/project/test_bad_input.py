@@ -218,7 +218,14 @@ def test_any_grid(grids: list[str], option: str) -> None:
 VARIED = VALUES | st.dictionaries(st.sampled_from(KEYS), VALUES)
 STUDIES = VALUES | st.fixed_dictionaries(
     {"grid": VARIED | st.just({"train.lr": 1})},
-    optional={"set": VARIED | st.none(), "probe_every": VALUES, "more": SCALARS},
+    optional={
+        "set": VARIED | st.none(),
+        "refine": VALUES | st.just(2),
+        "confirm": VALUES | st.just("100-129"),
+        "best_of_k": VALUES | st.just([1, 3]),
+        "probe_every": VALUES,
+        "more": SCALARS,
+    },
 )
 
 
@@ -228,7 +235,7 @@ def test_any_study(content: object) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "params.yaml").write_bytes(dumped(content).encode())
     line = refusal(["sweep", "--study", "study"])
-    told = ("study/params.yaml: ", "params.yaml: ", "grid")
+    told = ("study/params.yaml: ", "params.yaml: ", "grid", "refine", "confirm", "best_of_k")
     assert line.startswith((*told, *KEYS)) or "not a parameter" in line or NO_IMAGES.search(line)
 
 

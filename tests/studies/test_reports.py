@@ -5,6 +5,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -99,6 +100,27 @@ def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(param
     assert sigmoid["after the activation: failed"] == "2/2 [0.16, 1.00]"
     assert len(report.figures["positions"].axes) == 2
     check(report, "position")
+
+
+def test_positions_are_compared_on_the_seeds_that_confirm_them(params: Make) -> None:
+    spans = {
+        "train.lr": ["0.01", "0.1"],
+        "model.activation": ["sigmoid"],
+        "model.norm_position": ["after_activation", "before_activation"],
+    }
+    held = [[0.95, 0.95], [0.9, 0.9], [0.8, 0.8], [0.96, 0.96]]  # after is best at 0.01, before at 0.1
+    swept = results(spans, [outcome([0.5, 0.5])] * 4, [outcome(values, test=[0.1, 0.2]) for values in held])
+    fresh = {0: [0.91, 0.92, 0.93], 3: [0.92, 0.93, 0.94]}
+    swept = [
+        replace(result, confirmed={"batchnorm": outcome(fresh[at])}, seeds=(7, 8, 9)) if at in fresh else result
+        for at, result in enumerate(swept)
+    ]
+    report = position.report(swept, params(), 0, None)
+    (row,) = table(report, "positions")
+    assert row["pairs"] == "3"
+    assert row["before minus after"] == "0.0100 [0.0100, 0.0100]"
+    assert row["after the activation: failed"] == "0/3 [0.00, 0.71]"
+    assert any("with seeds 0, 1, and confirmed with fresh seeds 7 to 9" in line for line in report.lines)
 
 
 def test_the_labs_sentences_are_judged_pair_by_pair(params: Make) -> None:

@@ -21,6 +21,7 @@ from pipeline.errors import UserError
 from pipeline.files import to_csv
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.sweeps import panels
+from pipeline.sweeps.best import best_table, place_of
 from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.output import write_results
@@ -286,6 +287,12 @@ def test_the_answer_in_words(settings: Evaluate) -> None:
         "",
         "Where both networks learn (0 pairs): none.",
         "",
+        "Where in the grid the best points are (beside a cliff: most trainings fail at a neighbouring value, with a "
+        "median at least 0.1 lower):",
+        "",
+        "- plain: train.lr = 2 is at the edge of the grid and beside a cliff (2/2 failed at 1).",
+        "- Batch Normalization: train.lr = 1 is at the edge of the grid and beside a cliff (2/2 failed at 2).",
+        "",
         "| compared | corrected p | verdict on Batch Normalization |",
         "| --- | --- | --- |",
         "| best points | < 0.0001 | higher |",
@@ -350,6 +357,85 @@ def test_without_held_out_images_no_best_is_chosen(settings: Evaluate) -> None:
     )
     assert "chosen on" not in words
     assert "test accuracy" not in words
+
+
+# Where the best points are, and which seeds are tested
+
+
+def test_a_point_is_at_the_edge_where_its_value_is_the_first_or_the_last() -> None:
+    swept = results([0.95, 0.96, 0.97], [0.96, 0.97, 0.96], keys={"train.lr": ["10", "1", "100"]}, spread=0)
+    assert place_of(swept, swept[2], "plain") == ["at the edge of the grid"]
+    assert place_of(swept, swept[1], "batchnorm") == ["at the edge of the grid"]  # of the values in order
+    assert place_of(swept, swept[0], "plain") == []
+    assert place_of(swept[:1], swept[0], "plain") == []
+    words = results([0.95, 0.96], [0.96, 0.95], keys={"model.activation": ["tanh", "relu"]}, spread=0)
+    assert place_of(words, words[0], "plain") == []
+
+
+@pytest.mark.parametrize(
+    ("near", "diverged_at", "failed"),
+    [
+        ([0.5, 0.5, 0.95], [0, 0, 0], "2/3"),
+        ([0.95, 0.95, 0.95], [1, 1, 0], "2/3"),
+        ([0.5, 0.95, 0.95], [0, 0, 0], None),  # most learn
+        ([0.89, 0.89, 0.89], [0, 0, 0], None),  # a slope
+    ],
+)
+def test_a_point_is_beside_a_cliff_where_most_fail_at_a_neighbour(
+    near: list[float], diverged_at: list[float], failed: str | None
+) -> None:
+    points = list_points(PARAMS, {"seeds": "0,1,2"}, {"lr": ["0.1", "0.2", "0.3", "0.4"]})
+    good, bad = made_outcome([0.96] * 3, [0.96] * 3), made_outcome([0.1] * 3, [0.1] * 3)
+    at = {"0.1": good, "0.2": good, "0.3": made_outcome(near, near, diverged_at), "0.4": bad}
+    swept = [Result(point, dict.fromkeys(VARIANTS, at[point.values["train.lr"]])) for point in points]
+    expected = [f"beside a cliff ({failed} failed at 0.3)"] if failed else []
+    assert place_of(swept, swept[1], "plain") == expected
+
+
+def test_what_is_confirmed_is_what_is_tested(settings: Evaluate) -> None:
+    swept = results([0.5, 0.7], [0.8, 0.6], plain_test=[0.9, 0.1], batchnorm_test=[0.3, 0.91])
+    fresh: dict[Variant, list[float]] = {"plain": [0.92, 0.91, 0.95], "batchnorm": [0.94, 0.95, 0.98]}
+    chosen_for: tuple[Variant, Variant] = ("batchnorm", "plain")
+    again = [
+        replace(result, confirmed={variant: made_outcome([0.5] * 3, fresh[variant], [0, 0, 1])}, seeds=(7, 8, 9))
+        for result, variant in zip(swept, chosen_for, strict=True)
+    ]
+    chosen: dict[Variant, Result] = {variant: best(again, variant) for variant in VARIANTS}
+    np.testing.assert_array_equal(chosen["plain"].tested("plain"), [0.92, 0.91, np.nan])
+    compared = compare_best(chosen, settings)
+    assert compared.pairs == 2
+    assert compared.difference.value == pytest.approx(0.03)
+    words = answer(again, settings, holdout=10)
+    assert "with seeds 0, 1, and confirmed with fresh seeds 7 to 9, the only ones tested:\n" in words
+    assert "- plain: train.lr = 2; test accuracy 0.9150 [" in words
+    assert "failed 1/3 [0.01, 0.91], 1 diverged.\n" in words
+    assert "Difference at the two best points, over 2 pairs: 0.0300 [" in words
+    header, rows = seeds_table(again)
+    frame = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [row["test_accuracy"] for row in frame if row["role"] == "choose"] == [""] * 8
+    assert [row["test_accuracy"] for row in frame if row["role"] == "confirm"] == [
+        "0.94",
+        "0.95",
+        "",
+        "0.92",
+        "0.91",
+        "",
+    ]
+    header, (row,) = best_table(again, settings)
+    cells = dict(zip(header, row, strict=True))
+    assert (cells["plain_train.lr"], cells["batchnorm_train.lr"]) == ("2", "1")
+    assert (cells["plain_n"], cells["plain_failed"], cells["plain_diverged"]) == ("3", "1", "1")
+    assert (cells["batchnorm_accuracy"], cells["difference"], cells["pairs"]) == ("0.9450", "0.0300", "2")
+    assert "role" not in seeds_table(swept)[0]
+
+
+def test_points_that_were_added_are_named(settings: Evaluate) -> None:
+    swept = results([0.5, 0.7, 0.6], [0.8, 0.6, 0.7])
+    again = [replace(result, added=at == 1) for at, result in enumerate(swept)]
+    assert "\nAdded around the best points: train.lr = 2.\n" in answer(again, settings, holdout=10)
+    header, rows = table(again, settings)
+    assert [row[header.index("added")] for row in rows] == ["no", "yes", "no"]
+    assert "Added" not in answer(swept, settings, holdout=10)
 
 
 # The figure

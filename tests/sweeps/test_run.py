@@ -1,7 +1,7 @@
 """The work of a sweep: its plan, its trainings, which resume where an earlier run stopped, and the estimate."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Params
 from pipeline.sweeps.grid import Point, list_points
 from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, OutcomeJob, outcome_digest
-from pipeline.sweeps.output import pair_up
 from pipeline.sweeps.plan import Task, estimate, load_split, plan
 from pipeline.sweeps.result import Result
 from pipeline.sweeps.run import train_tasks
@@ -70,6 +69,14 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Population]:
 @pytest.fixture
 def workers(split: Split) -> Workers:
     return ThisProcess(split, None)
+
+
+def pair_up(tasks: Sequence[Task], outcomes: Mapping[str, Outcome]) -> list[Result]:
+    """The result of each point of a plan, which has its two tasks one after the other."""
+    return [
+        Result(plain.point, {"plain": outcomes[plain.digest], "batchnorm": outcomes[batchnorm.digest]})
+        for plain, batchnorm in zip(tasks[::2], tasks[1::2], strict=True)
+    ]
 
 
 def swept(tasks: Sequence[Task], workers: Workers) -> list[Result]:
