@@ -19,10 +19,10 @@ help: ## this list
 repro: $(BIN)/.ready .dvc/config.local ## the whole comparison: download, train, evaluate, track (dvc repro)
 	@echo "dvc repro: download -> train@plain, train@batchnorm -> evaluate -> track"
 	@dvc repro
-	@echo "Done: results/lab/answer.md holds the answer; 'make ui' or '.venv/bin/mlflow ui' shows the runs."
+	@python -m pipeline answer
 
-ui: $(BIN)/.ready ## the runs in MLflow's pages, at http://127.0.0.1:5000
-	@mlflow ui --host 127.0.0.1
+ui: $(BIN)/.ready ## the runs in MLflow's pages, at http://127.0.0.1:5000, in a browser where there is a display
+	@python -m pipeline view & exec mlflow ui --host 127.0.0.1
 
 test: $(BIN)/.ready-dev .dvc/config.local ## ruff, mypy --strict, import-linter and pytest
 	ruff check .

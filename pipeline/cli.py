@@ -20,12 +20,14 @@ from pipeline.tracking.errors import TrackingError
 
 # The first sentence of each command's help. A command's module imports PyTorch and MLflow, which takes seconds.
 COMMANDS = {
+    "answer": "Print the last comparison's answer in two lines, and where MLflow shows it.",
     "download": "Fetch and verify the images.",
     "evaluate": "Compare the two variants in runs/, into results/lab.",
     "run": "Train one variant for MLflow alone, fetching the images if they are missing.",
     "sweep": "Train both variants, all seeds, at every point of a grid.",
     "track": "Give every stage's outputs a run in MLflow.",
     "train": "Train every seed of one variant, into runs/VARIANT.",
+    "view": "Print where MLflow's pages show the saved view.",
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from pipeline.analysis.figures import COLOURS
 from pipeline.cli import main
 from pipeline.data import idx
 from pipeline.data.images import read
@@ -46,7 +47,11 @@ def test_a_run_holds_everything_whatever_the_normalisation(project: Path, varian
     *_, images = json.loads(view["state"])["compareRunCharts"]
     assert images["imageKeys"] == ["layer1_pre_activation", "layer1_activation", "layer1_normalised"]
     held = read("custom", project / "data" / "custom")
-    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/{variant}")
+    assert client.get_model_version_by_alias(f"custom-{variant}", "current").run_id == run.info.run_id
+    assert run.data.tags["mlflow.runColor"] == COLOURS[variant].lower()
+    assert run.inputs
+    assert mlflow.data.get_source(run.inputs.dataset_inputs[0]).to_dict() == {"uri": "data/custom"}
     validation = held.arrays[idx.TRAIN_IMAGES][-6:]
     accuracy = np.mean(model.predict(validation) == held.arrays[idx.TRAIN_LABELS][-6:])
     assert run.data.metrics["validation/accuracy_of_model"] == pytest.approx(accuracy)  # of nine digits

@@ -114,6 +114,8 @@ def test_what_mlflow_holds(clone: Path) -> None:
     assert steps == {(f"layer{layer}_{kind}", step) for layer in (1, 2) for kind in kinds for step in "012"}
     (evaluate,) = runs(clone, "tags.stage = 'evaluate'")
     metrics = json.loads((clone / "results" / "lab" / "comparisons.json").read_text(encoding="utf-8"))
+    pictures = [file.path for file in client.list_artifacts(evaluate.info.run_id, "images")]
+    assert {Path(path).name.split("+")[2] for path in pictures if path.endswith(".png")} == set("012")
     assert evaluate.data.metrics["test/accuracy/batchnorm"] == metrics["test"]["accuracy"]["batchnorm"]
 
 
@@ -124,15 +126,18 @@ def test_the_logged_model_gives_the_reported_accuracy(clone: Path) -> None:
     mlflow.set_tracking_uri(f"sqlite:///{clone}/mlflow.db")
     for variant in ("plain", "batchnorm"):
         (train,) = runs(clone, f"tags.stage = 'train@{variant}'")
-        model = mlflow.pyfunc.load_model(f"runs:/{train.info.run_id}/model")
-        (child,) = runs(clone, f"tags.`mlflow.parentRunId` = '{train.info.run_id}' and params.seed = '{SEEDS[0]}'")
+        seed = train.data.tags["model.seed"]
+        model = mlflow.pyfunc.load_model(f"models:/custom-{variant}@current")
+        assert model.metadata.run_id == train.info.run_id
+        (child,) = runs(clone, f"tags.`mlflow.parentRunId` = '{train.info.run_id}' and params.seed = '{seed}'")
         accuracy = np.mean(model.predict(rows) == labels)
         assert (
             accuracy == child.data.metrics["validation/accuracy"] == train.data.metrics["validation/accuracy_of_model"]
         )
         logged = mlflow.get_logged_model(model.metadata.model_id)
         assert {metric.key: metric.value for metric in logged.metrics or []} == {
-            "validation/accuracy_of_model": accuracy
+            "validation/accuracy_of_model": accuracy,
+            "validation/loss_of_model": child.data.metrics["validation/loss"],
         }
         assert model.input_example.shape == (2, 784)
         with pytest.raises(mlflow.exceptions.MlflowException, match="shape"):

@@ -165,7 +165,7 @@ def test_artifacts_went_through_the_server(server: Server, clients: list[Path], 
 def test_the_model_loads(server: Server, clients: list[Path]) -> None:
     run = runs(server, "Default")["train@batchnorm"]
     mlflow.set_tracking_uri(server.url)
-    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/batchnorm")
     images, labels = (
         read("custom", clients[0] / "data" / "custom").arrays[name] for name in (idx.TEST_IMAGES, idx.TEST_LABELS)
     )

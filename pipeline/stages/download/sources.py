@@ -4,6 +4,7 @@ import http.client
 import socket
 import sys
 import tempfile
+import textwrap
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pipeline.stages.download import folder, python_index
 from pipeline.stages.download.idx_files import Contents
 
 _TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+SHORT = 90  # characters of a failure after which another source is tried
 _TIMEOUT = 30.0  # seconds without an answer from a mirror
 # What the network, damaged archives, torchvision and paths that cannot be raise; URLError, timeouts and BadGzipFile
 # are OSErrors.
@@ -49,7 +51,7 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
     answers: list[str] = []
     for source, ask in _sources(dataset, directory, destination).items():
         if answers:
-            print(f"{answers[-1]}; trying the next source", file=sys.stderr)
+            print(_shortened(answers[-1]), file=sys.stderr)
         try:
             contents = ask()
             files = _verified(dataset, contents)
@@ -81,6 +83,11 @@ def _verified(dataset: str, contents: Contents) -> ImageFiles:
         if files.arrays[name].max() <= 1:
             raise UserError(f"{name}: no pixel is above 1, expected 0 to 255: multiply by 255")
     return files
+
+
+def _shortened(answer: str) -> str:
+    """Return a line that a terminal shows whole, of a source that another takes the place of."""
+    return textwrap.shorten(answer, SHORT, placeholder=" ...") + "; trying the next source"
 
 
 def _one_line(error: BaseException) -> str:
