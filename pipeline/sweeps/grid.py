@@ -190,7 +190,8 @@ def _range(key: str, text: str) -> list[str]:
     except ValueError:
         allowed = "log(FIRST,LAST,COUNT) and random(…) have positive ends, lin(…) any; COUNT is 1 to 10,000"
         raise UserError(f"grid {key}={text}: not a range; {allowed}") from None
-    return [f"{value:.6g}" for value in _spaced(match[1], first, last, count)]
+    digits = 8 if match[1] == "random" else 6  # of hundreds that are drawn, no two should be equal
+    return [f"{value:.{digits}g}" for value in _spaced(match[1], first, last, count)]
 
 
 def _spaced(kind: str, first: float, last: float, count: int) -> Iterable[float]:
