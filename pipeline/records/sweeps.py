@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
-from pipeline.records.trainings import curves, log_images, mean_or_member, training_params
+from pipeline.records.trainings import colour_tag, curves, log_images, mean_or_member, training_params
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
@@ -22,6 +22,7 @@ from pipeline.tracking.runs import start_run
 from pipeline.tracking.values import Points
 
 SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
+LEVEL_TAG = "level"  # what a run is of: a point, one of its seeds, or the summary, to filter and group by
 CHECKED_TAG = "last_sweep"  # on the experiment
 PAUSE = 60.0  # seconds before a sweep asks again for a store that was out of reach
 
@@ -93,7 +94,8 @@ def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> No
     variant, params = task.variant, task.point.params
     given = training_params(params, variant)
     tags = {"stage": "sweep", "sweep": name, "variant": variant, **({"role": "confirm"} if task.confirms else {})}
-    with start_run(f"{variant} {at_point} [{name}]", tags, experiment()) as run:
+    tags |= colour_tag(variant)
+    with start_run(f"{variant} {at_point} [{name}]", {**tags, LEVEL_TAG: "point"}, experiment()) as run:
         run.log_params(given)
         log_images(run, params.data.dataset, images, "training")
         run.log_metrics(curves(outcome) | _probed(task, outcome))
@@ -101,7 +103,10 @@ def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> No
         for at, seed in enumerate(params.train.seeds):
             own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
             run.log_child(
-                f"{variant} {at_point} seed {seed} [{name}]", own, curves(outcome, at) | _probed(task, outcome, at)
+                f"{variant} {at_point} seed {seed} [{name}]",
+                own,
+                curves(outcome, at) | _probed(task, outcome, at),
+                {LEVEL_TAG: "seed"},
             )
         run.set_tags({OUTPUTS_TAG: digest})
 
@@ -118,13 +123,19 @@ def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own:
     tags = {
         "stage": "sweep",
         "sweep": name,
-        "mlflow.note.content": "The points are the runs with the same tag `sweep`.",
+        LEVEL_TAG: "summary",
+        "mlflow.note.content": _answer(paths) + "The points are the runs with the same tag `sweep`.",
     }
     with start_run(f"summary [{name}]", tags, experiment() if own else None) as run:
         spans = {key: dict.fromkeys(point.values[key] for point in points) for key in points[0].values}
         run.log_params({f"grid.{key}": ",".join(values) for key, values in spans.items()})
         run.log_artifacts(paths, "results")
         run.set_tags({OUTPUTS_TAG: digest})
+
+
+def _answer(paths: Sequence[Path]) -> str:
+    """Return what a sweep has found in words, for its description, and a gap."""
+    return "".join(path.read_text(encoding="utf-8") + "\n" for path in paths if path.name == "answer.md")
 
 
 def _probed(task: Task, outcome: Outcome, member: int | None = None) -> dict[str, Points]:
