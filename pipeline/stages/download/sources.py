@@ -47,8 +47,9 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
     if dataset == "custom" and directory is None:
         raise UserError("data.dataset is custom: set data.directory to the folder of the four IDX files")
     answers: list[str] = []
+    last = ""
     for source, ask in _sources(dataset, directory, destination).items():
-        if answers:
+        if last:
             print(f"{last}; trying the next source", file=sys.stderr)
         try:
             contents = ask()
