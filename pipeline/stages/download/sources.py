@@ -4,7 +4,6 @@ import http.client
 import socket
 import sys
 import tempfile
-import textwrap
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from pipeline.stages.download import folder, python_index
 from pipeline.stages.download.idx_files import Contents
 
 _TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
-SHORT = 90  # characters of a failure after which another source is tried
 _TIMEOUT = 30.0  # seconds without an answer from a mirror
 # What the network, damaged archives, torchvision and paths that cannot be raise; URLError, timeouts and BadGzipFile
 # are OSErrors.
@@ -49,14 +47,16 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
     if dataset == "custom" and directory is None:
         raise UserError("data.dataset is custom: set data.directory to the folder of the four IDX files")
     answers: list[str] = []
+    last = ""
     for source, ask in _sources(dataset, directory, destination).items():
-        if answers:
-            print(_shortened(answers[-1]), file=sys.stderr)
+        if last:
+            print(f"{last}; trying the next source", file=sys.stderr)
         try:
             contents = ask()
             files = _verified(dataset, contents)
         except (UserError, *_BROKEN) as error:
             answers.append(f"{source}: {_one_line(error)}")
+            last = f"{source}: {_last_line(error)}"
         else:
             _write_set(contents, destination)
             return files, source
@@ -85,9 +85,9 @@ def _verified(dataset: str, contents: Contents) -> ImageFiles:
     return files
 
 
-def _shortened(answer: str) -> str:
-    """Return a line that a terminal shows whole, of a source that another takes the place of."""
-    return textwrap.shorten(answer, SHORT, placeholder=" ...") + "; trying the next source"
+def _last_line(error: BaseException) -> str:
+    """Return the cause at the end of what torchvision says of both its mirrors, or the whole of a single line."""
+    return _one_line(error) if len(lines := str(error).strip().splitlines()) < 2 else " ".join(lines[-1].split())
 
 
 def _one_line(error: BaseException) -> str:
