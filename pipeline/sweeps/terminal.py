@@ -15,6 +15,7 @@ from pipeline.sweeps.result import Result
 from pipeline.sweeps.seeds import seed_words
 
 WIDTH = 100  # columns
+SHORT = "BN"  # at the head of a column
 MOST_ROWS = 30  # of a table
 MOST_VALUES = 6  # of a key, which are all named
 
@@ -55,6 +56,8 @@ def plan_words(
 def result_words(results: Sequence[Result], params: Params, answer: str, folder: Path) -> str:
     """Say what was found, in lines of at most 100 columns: a table, the answer without its tables, and where all is.
 
+    A table with so many keys that it is wider is left whole.
+
     Args:
         results: All points.
         params: The parameters that all points share.
@@ -62,10 +65,12 @@ def result_words(results: Sequence[Result], params: Params, answer: str, folder:
         folder: Where the files are.
     """
     header, rows = compact_table(results, params.evaluate)
-    table = align_columns(header, rows[:MOST_ROWS])
+    short = [SHORT if name == VARIANT_NAMES["batchnorm"] else name for name in header]
+    table = align_columns(short, rows[:MOST_ROWS])
+    legend = f"{SHORT}: {VARIANT_NAMES['batchnorm']}. Medians over seeds; differences of means, with intervals."
     more = [f"({MOST_ROWS} of {len(rows)} points)"] if len(rows) > MOST_ROWS else []
     words = [line for block in answer.split("\n") if not block.startswith("|") for line in _wrap(block) or [""]]
-    lines = [*(line[:WIDTH].rstrip() for line in table), *more, "", *words]
+    lines = [*(line.rstrip() for line in table), *more, legend, "", *words]
     spoken = [line for at, line in enumerate(lines) if line or (at and lines[at - 1])]  # no two empty lines
     return "\n".join([*spoken, f"All numbers and figures: {folder}"])
 
