@@ -1,6 +1,7 @@
 """Figures of distributions: every hidden tensor's, and the lab's own histogram."""
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -61,6 +62,17 @@ def by_layer(
         zones: Where each tensor's values saturate the activation function, which is shaded.
         note: The line under the figure.
     """
+    return _by_layer(counts, scales, zones, note)[0]
+
+
+def _by_layer(
+    counts: Mapping[Variant, Mapping[str, Counts]],
+    scales: Mapping[str, Scale],
+    zones: Mapping[str, Sequence[tuple[float, float]]],
+    note: str,
+) -> tuple[Figure, dict[tuple[Variant, str], list[StepPatch]]]:
+    """Return the figure of `by_layer`, and the histograms in it by variant and tensor."""
+    patches = {}
     tensors = sorted({name for by_tensor in counts.values() for name in by_tensor})
     rows = layers(tensors)
     kinds = [kind for kind in TENSORS if any(name.endswith(f".{kind}") for name in tensors)]
@@ -70,7 +82,8 @@ def by_layer(
             axis, name = axes[row, column], f"{layer}.{kind}"
             for variant, by_tensor in counts.items():
                 if name in by_tensor:
-                    _steps(axis, scales[name], _densities(by_tensor[name], scales[name]), variant)
+                    densities = _densities(by_tensor[name], scales[name])
+                    patches[variant, name] = _steps(axis, scales[name], densities, variant)
             _value_axis(axis, scales[name])
             for low, high in zones.get(name, ()):
                 left, right = axis.get_xlim()
@@ -81,7 +94,40 @@ def by_layer(
         axes[row, 0].set_ylabel("density (1 / unit of the value)")
     shared_legend(figure, counts)
     footnote(figure, f"{note} Faint: single seeds; strong: their mean. Grey: saturated, within 1 % of the limits.")
-    return figure
+    return figure, patches
+
+
+def frames_by_layer(
+    counts: Mapping[Variant, Mapping[str, Counts]],
+    scales: Mapping[str, Scale],
+    zones: Mapping[str, Sequence[tuple[float, float]]],
+    epochs: Iterable[int],
+    note: str,
+) -> Iterator[NDArray[np.uint8]]:
+    """Draw the figure of `by_layer` after some epochs, from counts [seeds, epochs + 1, bins] by variant and tensor.
+
+    Yields:
+        Images [height, 1620, 3], or of a width in proportion for fewer kinds of tensors.
+    """
+    first = {v: {name: array[:, 0] for name, array in by_tensor.items()} for v, by_tensor in counts.items()}
+    figure, patches = _by_layer(first, scales, zones, note)
+    title = figure.text(0.01, 0.985, "", fontsize=11, va="top")
+    figure.set_dpi(150)
+    canvas = FigureCanvasAgg(figure)
+    spines = [spine for axis in figure.axes for spine in axis.spines.values()]
+    moving = [*itertools.chain(*patches.values()), *spines, title]
+    for artist in moving:
+        artist.set_animated(True)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    still = canvas.copy_from_bbox(figure.bbox)  # type: ignore[no-untyped-call]
+    for epoch in epochs:
+        for (variant, name), steps in patches.items():
+            _show(steps, _densities(counts[variant][name][:, epoch], scales[name]))
+        title.set_text(f"after epoch {epoch}" if epoch else "before training")
+        canvas.restore_region(still)  # type: ignore[no-untyped-call]
+        for artist in moving:
+            figure.draw_artist(artist)
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 def frames(
@@ -90,15 +136,14 @@ def frames(
     """Draw one tensor's distribution, counts [seeds, epochs + 1, bins], after some epochs.
 
     Yields:
-        Images [192, 256, 3]: as small as MLflow shows them.
+        Images [768, 1024, 3], whose text can still be read when MLflow shows them a quarter as wide.
     """
     canvas, axis, title, still = _empty_frame(scale)
     densities = _densities(counts, scale)
     patches = _steps(axis, scale, densities[:, 0], variant)
     layer, kind = tensor.split(".")
     for epoch in epochs:
-        for patch, heights in zip(patches, (*densities[:, epoch], densities[:, epoch].mean(axis=0)), strict=True):
-            patch.set_data(heights)
+        _show(patches, densities[:, epoch])
         title.set_text(f"{variant}, layer {layer.removeprefix('layer')}, {TENSORS[kind]}, epoch {epoch}")
         canvas.restore_region(still)  # type: ignore[no-untyped-call]
         for artist in (*patches, *axis.spines.values(), title):
@@ -116,7 +161,7 @@ def _empty_frame(scale: Scale) -> tuple[FigureCanvasAgg, Axes, Text, Any]:
         The canvas, its axes, an empty title, and the pixels. The spines, which are above the histogram, are not among
         these.
     """
-    figure = Figure(figsize=(2.56, 1.92), dpi=100)
+    figure = Figure(figsize=(2.56, 1.92), dpi=400)
     canvas = FigureCanvasAgg(figure)
     axis = figure.add_axes((0.16, 0.14, 0.8, 0.72))
     _value_axis(axis, scale)
@@ -192,6 +237,12 @@ def _steps(axis: Axes, scale: Scale, densities: Floats, variant: Variant) -> lis
     for patch in patches:
         axis.add_artist(patch)
     return patches
+
+
+def _show(patches: Sequence[StepPatch], densities: Floats) -> None:
+    """Let patches that `_steps` has made show other histograms [seeds, bins]."""
+    for patch, heights in zip(patches, (*densities, densities.mean(axis=0)), strict=True):
+        patch.set_data(heights)
 
 
 def _value_axis(axis: Axes, scale: Scale) -> None:

@@ -246,6 +246,13 @@ def of_survivors(values: Floats, diverged_at: Floats) -> Floats:
     return kept
 
 
+def lower_median(values: Floats) -> int:
+    """Return the place of the median of `values`, the lower one of an even number; NaN are left out, unless all are."""
+    order = np.argsort(values)  # NaN last
+    kept = int(np.isfinite(values).sum())
+    return int(order[max(kept - 1, 0) // 2])
+
+
 def learned(accuracy: Floats) -> Bools:
     """Return which accuracies are those of a training that neither failed nor diverged."""
     return np.nan_to_num(accuracy) >= LEARNED

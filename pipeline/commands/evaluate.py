@@ -34,7 +34,7 @@ def evaluate(scratch: bool, overrides: dict[str, str]) -> None:
     images = load_images(params.data)
     inputs = load_inputs(params, images, paths.RUNS)
     with tempfile.TemporaryDirectory() if scratch else contextlib.nullcontext(paths.RESULTS) as folder:
-        record = EvaluateRecord(params, Path(folder))
+        record = EvaluateRecord(params, Path(folder), paths.RUNS)
         # Until the record is whole: it is made from the files.
         with (
             exclusive(record.folder, WAIT, f"{record.folder}: another process writes it"),

@@ -21,7 +21,7 @@ def track() -> None:
     records = [
         DownloadRecord(params, folder_of(params.data)),
         *(TrainRecord(params, paths.RUNS / variant, variant) for variant in VARIANTS),
-        EvaluateRecord(params, paths.RESULTS),
+        EvaluateRecord(params, paths.RESULTS, paths.RUNS),
     ]
     if missing := next((record for record in records if not record.is_complete()), None):
         raise UserError(f"{missing.stage}: its outputs are missing; run `dvc repro`")

@@ -17,6 +17,7 @@ from pipeline.params import VARIANTS, Params, Variant, load
 from pipeline.progress import Progress
 from pipeline.stages.train import load_split, train_variant
 from pipeline.tracking.process import exclusive
+from pipeline.training.loop import Epoch
 from pipeline.training.population import Population
 from pipeline.workers import open_workers
 
@@ -51,15 +52,22 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
         workers.start()
         what = f"{count_of(len(population.seeds), 'network')}, {count_of(params.train.epochs, 'epoch')} each"
         click.echo(f"train {variant}: {what}, {count_of(workers.count, 'worker')}", err=True)
-        from pipeline.records.stages import TrainRecord  # imports MLflow, while workers start
+        from pipeline.records.live import LiveCurves  # imports MLflow, while workers start
+        from pipeline.records.stages import TrainRecord
         from pipeline.tracking.stage import stage_run
 
         record = TrainRecord(params, folder, variant)
         with stage_run(record.stage) as run:
             record.begin(run)
             start = time.perf_counter()
+            live = LiveCurves(run, record)
             with write_folder(folder) as part, Progress(f"train {variant}", population.epochs()) as progress:
-                train_variant(params, population, images.digest, workers, part, _made(checkpoints), progress)
+
+                def report(number: int, epoch: Epoch) -> None:
+                    progress(number, epoch)
+                    live(epoch)
+
+                train_variant(params, population, images.digest, workers, part, _made(checkpoints), report)
             seconds = time.perf_counter() - start
             record.finish(run, images, seconds)
             shutil.rmtree(checkpoints, ignore_errors=True)

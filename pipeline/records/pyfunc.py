@@ -1,4 +1,4 @@
-"""The trained network as MLflow serves it: rows of 784 pixels or images of 28×28 to predicted classes.
+"""The trained network as MLflow serves it: rows of 784 pixels or images of 28×28 to classes or probabilities.
 
 MLflow calls `_load_pyfunc`, for `mlflow.pyfunc.load_model` and `mlflow models serve`. Weights are safetensors:
 nothing is unpickled.
@@ -18,12 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.data.dataset import PIXELS
 from pipeline.data.idx import TEST_IMAGES
 from pipeline.data.images import ImageFiles
-from pipeline.network.network import Network
-from pipeline.network.perceptron import restore
+from pipeline.network.perceptron import Perceptron, restore
 from pipeline.params import Model, Variant
+from pipeline.records.sequential import to_sequential
 
 PACKAGE = Path(__file__).parents[1]  # the code that a logged model carries
 PACKAGES = ("mlflow", "torch", "numpy", "safetensors", "pydantic", "ruamel.yaml")
+PROBABILITIES = "probabilities"
+OPTIONS = {PROBABILITIES: False}
 _SHAPES = ((PIXELS,), (28, 28), (28, 28, 1), (1, 28, 28))  # of one image
 _NETWORK, _WEIGHTS = "network.json", "weights.safetensors"
 
@@ -31,18 +33,26 @@ _NETWORK, _WEIGHTS = "network.json", "weights.safetensors"
 class Classifier:
     """One network behind MLflow's interface."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Perceptron) -> None:
         self.network = network
 
     @torch.no_grad()
-    def predict(self, images: ArrayLike) -> NDArray[np.int64]:
-        """Return the class [count] of images, as `as_rows` takes them.
+    def predict(
+        self, images: ArrayLike, params: Mapping[str, Any] | None = None
+    ) -> NDArray[np.int64] | NDArray[np.float32]:
+        """Return the class [count] of images or, with `{"probabilities": True}`, those of all classes [count, 10].
 
         Raises:
-            MlflowException: They are nothing of the kind. A server passes its text on to the client.
+            MlflowException: The images are nothing that `as_rows` takes. A server passes its text on to the client.
         """
-        classes: NDArray[np.int64] = self.network(torch.from_numpy(as_rows(images)))[0].argmax(1).numpy()
-        return classes
+        logits = self.network(torch.from_numpy(as_rows(images)))[0]
+        wanted = (params or {}).get(PROBABILITIES)
+        answer: NDArray[Any] = (logits.softmax(1) if wanted else logits.argmax(1)).numpy()
+        return answer
+
+    def get_raw_model(self) -> torch.nn.Sequential:
+        """Return the network in PyTorch's own layers, for MLflow's method of this name: float images to logits."""
+        return to_sequential(self.network)
 
 
 def as_rows(images: ArrayLike) -> NDArray[np.float32]:

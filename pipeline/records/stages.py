@@ -18,15 +18,17 @@ from pipeline.data.idx import FILES
 from pipeline.data.images import ImageFiles
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.records import saved_view
-from pipeline.records.trainings import curves, log_images, mean_or_member, training_params
+from pipeline.records.trainings import colour_tag, curves, log_images, mean_or_member, training_params
+from pipeline.tracking.contents import ModelFiles
 from pipeline.tracking.embedded import OUTPUTS_TAG
-from pipeline.training.history import HISTORY_FILES, History, load_history, load_weights
+from pipeline.training.history import HISTORY_FILES, History, diverged_at, load_history, load_weights
 
 if TYPE_CHECKING:
     from pipeline.tracking.runs import Run
     from pipeline.tracking.values import Points
 
 PICTURES = 50  # of one tensor: more would take longer to draw than the epochs take to train
+BOTH = "activations"  # the key of the pictures of both variants
 RESULTS = ("metrics.json", "answer.md", "per_seed.csv", "confusion.csv")
 
 
@@ -58,6 +60,11 @@ class StageRecord(ABC):
         """The parameters that the stage depends on, by dotted name."""
 
     @property
+    def tags(self) -> dict[str, str]:
+        """The tags of the run and its nested runs, besides those that all have."""
+        return {}
+
+    @property
     @abstractmethod
     def outputs(self) -> list[Path]:
         """The files that make the outputs of one stage equal to those of another."""
@@ -80,7 +87,7 @@ class StageRecord(ABC):
         """Log what is known before the stage's work."""
         run.log_params(self.given)
         digest = hashlib.sha256(json.dumps(self.given, sort_keys=True, default=str).encode()).hexdigest()
-        run.set_tags({"stage": self.stage, "digest.params": digest, "mlflow.note.content": self.note})
+        run.set_tags({"stage": self.stage, "digest.params": digest, "mlflow.note.content": self.note, **self.tags})
 
     def finish(self, run: "Run", images: ImageFiles, seconds: float | None = None) -> None:
         """Log the images, what the stage has left and, unless DVC has restored it, how long its work took."""
@@ -90,6 +97,7 @@ class StageRecord(ABC):
             run.log_metrics({"seconds": [(0, seconds)]})
         digest = self.digest()
         run.delete_duplicates(digest)
+        run.make_current(self.stage)
         run.set_tags({OUTPUTS_TAG: digest})  # last: it says that the record is whole
 
 
@@ -133,14 +141,24 @@ class TrainRecord(StageRecord):
     def note(self) -> str:
         """The run's description."""
         return (
-            f"Curves are means over {len(self.params.train.seeds)} seeds, which are nested runs. `model` is the first "
-            "seed's. Histograms of the activations, by epoch, are the images among the model metrics."
+            f"Curves are means over {len(self.params.train.seeds)} seeds, which are nested runs. The model is that of "
+            "the seed with the median validation accuracy. Histograms of the activations, by epoch, are the images "
+            "among the model metrics."
         )
 
     @property
     def given(self) -> dict[str, Any]:
         """Everything but how to evaluate, and the variant."""
         return training_params(self.params, self.variant)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The colour that the variant has in every figure."""
+        return colour_tag(self.variant)
+
+    def name_of(self, seed: int) -> str:
+        """Return the name of the nested run of a seed."""
+        return f"{self.stage} seed {seed}"
 
     @property
     def outputs(self) -> list[Path]:
@@ -154,29 +172,41 @@ class TrainRecord(StageRecord):
         run.log_metrics(_moments(trained))
         run.log_metrics({"diverged": [(0, trained.diverged())]})
         for at, seed in enumerate(trained.seeds):
-            run.log_child(f"{self.stage} seed {seed}", {**self.given, "seed": seed}, curves(trained, at))
+            run.log_child(self.name_of(seed), {**self.given, "seed": seed}, curves(trained, at), self.tags)
         run.log_artifacts(self.outputs, "training")
         self._log_histograms(run, trained)
         self._log_model(run, images, trained)
 
     def _log_model(self, run: "Run", images: ImageFiles, trained: History) -> None:
-        """Log the first seed's network, with its own accuracy, and two test images as the example."""
+        """Log the network of the seed with the median accuracy, with its own numbers, and images as the example."""
+        from pipeline.analysis.statistics import lower_median, of_survivors
         from pipeline.records import pyfunc
 
-        weights = {name: array[:1] for name, array in load_weights(self.folder).items()}
-        accuracy = float(trained.validation_accuracy[0, -1])
-        run.log_model(
-            pyfunc.__name__,
-            pyfunc.files(self.params.model, self.variant, weights),
-            pyfunc.example(images),
-            pyfunc.PACKAGES,
-            pyfunc.PACKAGE,
-            {"validation/accuracy_of_model": accuracy},
+        accuracy = trained.validation_accuracy[:, -1]
+        at = lower_median(of_survivors(accuracy, diverged_at(trained.train_loss)))
+        seed, count = trained.seeds[at], len(trained.seeds)
+        weights = {name: array[at : at + 1] for name, array in load_weights(self.folder).items()}
+        model = ModelFiles(
+            name=self.variant,
+            registered=f"{self.params.data.dataset}-{self.variant}",
+            note=f"Seed {seed} of {count}: the median by validation accuracy, {accuracy[at]:.4f} (of an even number "
+            "the lower one in the middle).",
+            loader=pyfunc.__name__,
+            files=pyfunc.files(self.params.model, self.variant, weights),
+            example=pyfunc.example(images),
+            options=pyfunc.OPTIONS,
+            packages=pyfunc.PACKAGES,
+            code=pyfunc.PACKAGE,
+            metrics={
+                "validation/accuracy_of_model": float(accuracy[at]),
+                "validation/loss_of_model": float(trained.validation_loss[at, -1]),
+            },
         )
-        run.set_tags({"model.seed": str(trained.seeds[0])})
+        run.log_model(model)
+        run.set_tags({"model.seed": str(seed)})
 
     def _log_histograms(self, run: "Run", trained: History) -> None:
-        """Log one picture per hidden tensor and epoch, small enough to be read as the thumbnail that MLflow shows."""
+        """Log one picture per hidden tensor and epoch, which can be read as the thumbnail that MLflow shows."""
         from pipeline.analysis import histograms
         from pipeline.analysis.figures import TENSORS, layers
         from pipeline.network import activations
@@ -188,15 +218,21 @@ class TrainRecord(StageRecord):
             for epoch, picture in zip(epochs, pictures, strict=True):
                 run.log_image(tensor.replace(".", "_"), epoch, picture)
         keys = [f"{layer}_{kind}" for layer in layers(trained.histograms) for kind in TENSORS]  # of all variants
-        run.set_experiment_tag(saved_view.TAG, saved_view.variants(keys, trained.epochs))
+        run.set_experiment_tag(saved_view.TAG, saved_view.variants(BOTH, keys, trained.epochs))
+        run.describe_experiment(saved_view.description(run.experiment_id))
 
 
+@dataclass(frozen=True)
 class EvaluateRecord(StageRecord):
-    """The record of stage `evaluate`."""
+    """The record of stage `evaluate`, which compares the trainings in `runs`."""
 
+    runs: Path
     stage = "evaluate"
     purpose = "evaluation"
-    note = "The variants compared seed by seed on the test images: artifact `results/answer.md` says it in words."
+    note = (
+        "The variants compared seed by seed on the test images: artifact `results/answer.md` says it in words. The "
+        "image among the model metrics shows the activations of both variants, by epoch."
+    )
 
     @property
     def given(self) -> dict[str, Any]:
@@ -228,6 +264,16 @@ class EvaluateRecord(StageRecord):
         )
         run.log_artifacts(self.outputs, "results")
         run.log_artifacts(sorted((self.folder / "figures").glob("*.png")), "figures")
+        self._log_histograms(run)
+
+    def _log_histograms(self, run: "Run") -> None:
+        """Log one picture of all hidden tensors of both variants for every epoch."""
+        from pipeline.stages.evaluate.pictures import activations_by_epoch
+
+        histories = {variant: load_history(self.runs / variant) for variant in VARIANTS}
+        epochs = pictured(histories["plain"].epochs)
+        for epoch, picture in zip(epochs, activations_by_epoch(self.params, histories, epochs), strict=True):
+            run.log_image(BOTH, epoch, picture)
 
 
 def pictured(epochs: int) -> list[int]:

@@ -3,14 +3,27 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.idx import FILES
 from pipeline.data.images import ImageFiles
 from pipeline.params import Params, Variant
+from pipeline.tracking.contents import DataSet
 from pipeline.training.history import Floats, History
 
 if TYPE_CHECKING:  # importing PyTorch and MLflow takes seconds, which commands that record nothing can save
     from pipeline.sweeps.outcome import Outcome
     from pipeline.tracking.runs import Run
     from pipeline.tracking.values import Points
+
+LIVE_METRICS = {  # what an epoch reports, and the metric that has its values
+    "train_loss": "train/loss_of_epoch",
+    "loss": "validation/loss",
+    "accuracy": "validation/accuracy",
+}
+SOURCES = {  # the pages of those who have published the images
+    "mnist": "https://yann.lecun.com/exdb/mnist/",
+    "fashion_mnist": "https://github.com/zalandoresearch/fashion-mnist",
+    "kmnist": "https://github.com/rois-codh/kmnist",
+}
 
 
 def training_params(params: Params, variant: Variant) -> dict[str, Any]:
@@ -19,15 +32,34 @@ def training_params(params: Params, variant: Variant) -> dict[str, Any]:
     return {**sections, "variant": variant}
 
 
+def colour_tag(variant: Variant) -> dict[str, str]:
+    """Return the tag that gives a run's curves the colour of its variant in every figure."""
+    from pipeline.analysis.figures import COLOURS
+
+    return {"mlflow.runColor": COLOURS[variant].lower()}
+
+
 def log_images(run: "Run", dataset: str, images: ImageFiles, purpose: str) -> None:
     """Log the data set as MLflow's input, and the digest of its files as a tag."""
     run.set_tags({"digest.data": images.digest})
-    run.log_input(dataset, images.digest, purpose, json.dumps(images.counts))
+    shapes = {name: ("uint8", (-1, *images.arrays[name].shape[1:])) for name in FILES}
+    data = DataSet(
+        name=dataset,
+        digest=images.digest,
+        source=SOURCES.get(dataset, f"data/{dataset}"),
+        features={name: shape for name, shape in shapes.items() if "images" in name},
+        targets={name: shape for name, shape in shapes.items() if "labels" in name},
+        profile=json.dumps(images.counts),
+    )
+    run.log_input(data, purpose)
 
 
 def curves(trained: "History | Outcome", member: int | None = None) -> "dict[str, Points]":
     """Return one member's curves, or their means over the members."""
+    losses = trained.train_loss
+    by_epoch = losses.reshape(len(losses), trained.validation_loss.shape[1] - 1, -1).mean(axis=2)
     return {
+        "train/loss_of_epoch": list(enumerate(mean_or_member(by_epoch, member), start=1)),
         "train/loss": list(enumerate(mean_or_member(trained.train_loss, member), start=1)),
         "validation/loss": list(enumerate(mean_or_member(trained.validation_loss, member))),
         "validation/accuracy": list(enumerate(mean_or_member(trained.validation_accuracy, member))),

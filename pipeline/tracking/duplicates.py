@@ -1,19 +1,22 @@
 """Equal runs of one DVC stage: the newest replaces the others, unless somebody has made something of them."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from . import provenance, store
+from . import current, provenance, registry, store
 from .embedded import OUTPUTS_TAG
 
-MODEL_VERSIONS = "mlflow.modelVersions"  # on a model of which there is a registered version
+MODEL_VERSIONS = "mlflow.modelVersions"  # on a logged model: its registered versions, in JSON
 # Tags whose values differ between equal runs: they say when, where and by whom, or name runs and models.
 _VOLATILE = {
     *provenance.NAMES,
     OUTPUTS_TAG,
+    current.TAG,
     MLFLOW_PARENT_RUN_ID,
     "mlflow.log-model.history",
     "mlflow.runName",
@@ -27,6 +30,7 @@ def delete(client: mlflow.MlflowClient, run_id: str, digest: str) -> None:
 
     DVC also repeats a stage that was killed between the end of its run and DVC's taking note of it. Runs made in
     other copies of the project stay, and those that somebody has renamed, described, tagged or registered a model of.
+    A model that is registered stays, too: its version may be the current one.
     """
     new = client.get_run(run_id)
     same = ("dvc.stage", "dvc.exp_name", "dvc.root")
@@ -38,8 +42,9 @@ def delete(client: mlflow.MlflowClient, run_id: str, digest: str) -> None:
         if equal and old.info.run_id != run_id and not _is_touched(client, old, new):
             for run in (old, *_children(client, old)):
                 client.delete_run(run.info.run_id)
-            for model in old.outputs.model_outputs if old.outputs else ():
-                client.delete_logged_model(model.model_id)
+            for model in _models(client, old):
+                if MODEL_VERSIONS not in model.tags:
+                    client.delete_logged_model(model.model_id)
 
 
 def _is_touched(client: mlflow.MlflowClient, old: Run, new: Run) -> bool:
@@ -47,10 +52,25 @@ def _is_touched(client: mlflow.MlflowClient, old: Run, new: Run) -> bool:
     if _own(old) != _own(new):
         return True
     children = [sorted(_own(run) for run in _children(client, parent)) for parent in (old, new)]
-    if children[0] != children[1] or client.search_model_versions(f"run_id = '{old.info.run_id}'"):
-        return True
-    models = [client.get_logged_model(one.model_id) for one in (old.outputs.model_outputs if old.outputs else ())]
-    return any(name == MODEL_VERSIONS or not name.startswith("mlflow.") for model in models for name in model.tags)
+    models = _models(client, old)
+    return (
+        children[0] != children[1]
+        or not all(map(registry.is_untouched, _versions(client, old, models)))
+        or any(not name.startswith("mlflow.") for model in models for name in model.tags)
+    )
+
+
+def _models(client: mlflow.MlflowClient, run: Run) -> list[LoggedModel]:
+    return [client.get_logged_model(one.model_id) for one in (run.outputs.model_outputs if run.outputs else ())]
+
+
+def _versions(client: mlflow.MlflowClient, run: Run, models: list[LoggedModel]) -> Iterator[ModelVersion]:
+    """Yield the registered versions of a run's models, whether they were registered by the run or by the model."""
+    yield from client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    for model in models:
+        for one in json.loads(model.tags.get(MODEL_VERSIONS, "[]")):
+            versions = client.search_model_versions(f"name = '{one['name']}'")
+            yield from (version for version in versions if str(version.version) == str(one["version"]))
 
 
 def _own(run: Run) -> tuple[str, list[tuple[str, str]]]:

@@ -12,6 +12,7 @@ PATIENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
+QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}  # two lines with links for every run that a server has
 BRIEF = {
     **PATIENT,
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -33,7 +34,7 @@ class TrackingError(Exception):
 
 
 @contextlib.contextmanager
-def request_timeouts(wanted: Mapping[str, str]) -> Iterator[None]:
+def variables(wanted: Mapping[str, str]) -> Iterator[None]:
     """Set variables of the environment where neither the user nor an enclosing `with` has set them."""
     new = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(new)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import place, process, provenance
+from .contents import DataSet, ModelFiles
 from .errors import TrackingError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 RESENT_TAG = "resent"  # on the run that was sent in the end: which run it replaces
 OUTBOX = Path("mlruns/unsent")
 _RECORD = "record.json"
+_CONTENTS = {kind.__name__: kind for kind in (DataSet, ModelFiles)}
 
 
 def keep(stage: str, run: "Run") -> None:
@@ -97,6 +99,8 @@ def _encode(value: Any, folder: Path) -> Any:
         return {"map": {name: _encode(one, folder) for name, one in value.items()}}
     if isinstance(value, np.generic):
         return value.item()
+    if type(value) in _CONTENTS.values():
+        return {"contents": type(value).__name__, "fields": _encode(vars(value), folder)}
     if not isinstance(value, (bytes, np.ndarray, Path)):
         return value
     place = folder / str(len(list(folder.iterdir())))
@@ -121,6 +125,8 @@ def _decode(value: Any, folder: Path) -> Any:
         return value
     if "map" in value:
         return {name: _decode(one, folder) for name, one in value["map"].items()}
+    if "contents" in value:
+        return _CONTENTS[value["contents"]](**_decode(value["fields"], folder))
     if "path" in value:
         return folder / value["path"]
     if "bytes" in value:

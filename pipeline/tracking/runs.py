@@ -9,15 +9,16 @@ from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
+from mlflow.entities import DatasetInput, InputTag, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from numpy.typing import NDArray
 
-from . import advice, duplicates, process, provenance, store
+from . import advice, current, duplicates, process, provenance, store
 from .calls import Call, logs
-from .errors import BRIEF, TrackingError, request_timeouts
-from .values import Points, batches, param_entities
+from .contents import DataSet, ModelFiles
+from .errors import BRIEF, TrackingError, variables
+from .values import Points, batches, dataset_entity, param_entities
 
 
 @dataclass
@@ -26,6 +27,9 @@ class Run:
 
     With a journal, every call is noted there, and work is not broken off when the store fails: the first error is
     kept as `outage`, and nothing more is sent. Parts that the store refuses are `left_out`, and the rest is sent.
+
+    While work goes on, points can be sent that are part of the record: they are in no journal, and `log_metrics` and
+    `log_child` leave out what was `sent`, here and in the nested runs that are `live`.
     """
 
     client: mlflow.MlflowClient
@@ -36,6 +40,8 @@ class Run:
     outage: TrackingError | None = field(default=None, init=False)
     ended: bool = field(default=False, init=False)
     left_out: set[str] = field(default_factory=set, init=False)
+    live: "dict[str, Run]" = field(default_factory=dict, init=False)
+    sent: set[tuple[str, int]] = field(default_factory=set, init=False)
 
     @contextlib.contextmanager
     def part(self, what: str) -> Iterator[None]:
@@ -72,8 +78,32 @@ class Run:
     @logs("metrics")
     def log_metrics(self, values: Mapping[str, Points]) -> None:
         """Log points (step, value) of every metric, in as few requests as possible."""
-        for batch in batches(values):
+        for batch in batches(values, self.sent):
             self.client.log_batch(self.run_id, metrics=batch)
+
+    def log_live(self, values: Mapping[str, Points]) -> None:
+        """Send points (step, value) of work that is under way, each once.
+
+        Raises:
+            TrackingError: The store cannot be used, or refuses them.
+        """
+        with variables(BRIEF), store.translate_errors():
+            for batch in filter(None, batches(values, self.sent)):
+                self.client.log_batch(self.run_id, metrics=batch)
+                self.sent |= {(metric.key, metric.step) for metric in batch}
+
+    def live_child(self, name: str, tags: Mapping[str, str]) -> "Run":
+        """Return the nested run of this name of work that is under way; it ends with `log_child` or with this run.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        if name not in self.live:
+            with process.defer_signals(), variables(BRIEF), store.translate_errors():
+                all_tags = {**self.common_tags, **tags, MLFLOW_PARENT_RUN_ID: self.run_id}
+                created = self.client.create_run(self.experiment_id, tags=all_tags, run_name=name)
+                self.live[name] = Run(self.client, created.info.run_id, self.experiment_id, all_tags)
+        return self.live[name]
 
     @logs("tags")
     def set_tags(self, values: Mapping[str, str]) -> None:
@@ -84,6 +114,12 @@ class Run:
     def set_experiment_tag(self, name: str, value: str) -> None:
         """Set a tag of the run's experiment."""
         self.client.set_experiment_tag(self.experiment_id, name, value)
+
+    @logs("the experiment's description")
+    def describe_experiment(self, text: str) -> None:
+        """Describe the run's experiment, in Markdown, unless somebody has."""
+        if not self.client.get_experiment(self.experiment_id).tags.get(MLFLOW_RUN_NOTE):
+            self.client.set_experiment_tag(self.experiment_id, MLFLOW_RUN_NOTE, text)
 
     @logs("pictures")
     def log_image(self, key: str, step: int, pixels: NDArray[np.uint8]) -> None:
@@ -103,44 +139,41 @@ class Run:
         self.client.log_text(self.run_id, content, name)
 
     @logs("the data set")
-    def log_input(self, name: str, digest: str, context: str, profile: str) -> None:
-        """Log a data set, its digest (64 hexadecimal digits), what it was used for, and its profile in JSON."""
-        entity = Dataset(name, digest[:12], "local", digest, profile=profile)
-        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+    def log_input(self, data: DataSet, context: str) -> None:
+        """Log a data set, and what it was used for."""
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset_entity(data), tags)])
 
     @logs("the model")
-    def log_model(
-        self,
-        loader: str,
-        files: Mapping[str, bytes],
-        example: NDArray[np.float32],
-        packages: Sequence[str],
-        code: Path,
-        metrics: Mapping[str, float],
-    ) -> None:
-        """Log a model that maps rows to int64 [rows]. It checks its input itself: MLflow would refuse other dtypes.
+    def log_model(self, files: ModelFiles) -> None:
+        """Log a model, and register it if the store has a registry."""
+        from . import model, registry  # `mlflow.pyfunc` takes a tenth of a second
 
-        Args:
-            loader: The module that serves it, by its function `_load_pyfunc`.
-            files: The contents of the model's files, by name.
-            example: Rows that it takes.
-            packages: The distributions that it needs, which are pinned to the installed versions.
-            code: The folder of the package that holds `loader`.
-            metrics: The model's own; those of the run are not given to it.
-        """
-        from . import model  # `mlflow.pyfunc` takes a tenth of a second
-
-        model.log(self.client, self.run_id, loader, files, example, packages, code, metrics)
+        model_id = model.log(self.client, self.run_id, files)
+        with self.part("the registered model"):
+            registry.register(self.client, self.run_id, model_id, files)
 
     @logs("nested runs")
-    def log_child(self, name: str, params: Mapping[str, Any], metrics: Mapping[str, Points]) -> None:
-        """Log a nested run, whole."""
-        tags = {**self.common_tags, MLFLOW_PARENT_RUN_ID: self.run_id}
-        with _create(self.client, self.experiment_id, name, tags) as run:
-            first, *rest = batches(metrics)
+    def log_child(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, Points],
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log a nested run, whole; besides its own `tags` it has the common ones."""
+        all_tags = {**self.common_tags, **(tags or {}), MLFLOW_PARENT_RUN_ID: self.run_id}
+        begun = self.live.pop(name, None)
+        with _end(begun) if begun else _create(self.client, self.experiment_id, name, all_tags) as run:
+            first, *rest = batches(metrics, run.sent)
             self.client.log_batch(run.run_id, metrics=first, params=param_entities(params))
             for batch in rest:
                 self.client.log_batch(run.run_id, metrics=batch)
+
+    @logs("which run is the newest")
+    def make_current(self, stage: str) -> None:
+        """Tag this run as the newest of its stage, which the tag `stage` names, instead of others."""
+        current.make(self.client, self.experiment_id, self.run_id, stage)
 
     @logs("the deletion of equal runs")
     def delete_duplicates(self, digest: str) -> None:
@@ -228,6 +261,8 @@ def _end(run: Run) -> Iterator[Run]:
         raise
     finally:
         with process.defer_signals():
+            for child in run.live.values():
+                _end_as(child, status)
             _end_as(run, status)
 
 
@@ -240,5 +275,5 @@ def _end_as(run: Run, status: str) -> None:
                 raise
             run.outage = error
     else:  # the user is told why it has this status; the next command ends what cannot be ended now
-        with contextlib.suppress(TrackingError), request_timeouts(BRIEF):
+        with contextlib.suppress(TrackingError), variables(BRIEF):
             run.end(status)

@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
 from . import advice, embedded, place, process, reach, sqlite
 from .embedded import DEFAULT_EXPERIMENT, OUTPUTS_TAG
-from .errors import BRIEF, PATIENT, TrackingError, request_timeouts
+from .errors import BRIEF, PATIENT, QUIET, TrackingError, variables
 from .provenance import PROCESS_TAG
 
 mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # MLflow's ten take minutes
@@ -28,7 +28,7 @@ for _noisy in ("mlflow.store.db.utils", "urllib3"):  # what they have to say is 
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
     """Raise TrackingError, in one line, for whatever MLflow, its database or the network raises."""
-    with request_timeouts(PATIENT):
+    with variables({**PATIENT, **QUIET}):
         try:
             yield
         except TrackingError:
@@ -45,7 +45,7 @@ def connect(named: str | None = None) -> tuple[mlflow.MlflowClient, str]:
     Raises:
         TrackingError: The store or the experiment cannot be used.
     """
-    with request_timeouts(BRIEF), translate_errors():
+    with variables(BRIEF), translate_errors():
         place.check()
         client = _client(place.uri())
         experiment = client.get_experiment(_experiment(client, named))
@@ -66,7 +66,7 @@ def check_writable(experiment: str, note: tuple[str, str]) -> None:
         TrackingError: It cannot.
     """
     client, experiment_id = connect(experiment)
-    with request_timeouts(BRIEF), translate_errors():
+    with variables(BRIEF), translate_errors():
         client.set_experiment_tag(experiment_id, *note)
 
 

@@ -180,13 +180,28 @@ def test_frames_show_the_epochs_in_one_size() -> None:
     counts[:, 2] = counts[:, 1]
     axis = scale("layer1.activation", "sigmoid")
     pictures = list(histograms.frames("plain", "layer1.activation", counts, axis, range(4)))
-    assert [picture.shape for picture in pictures] == [(192, 256, 3)] * 4
-    plot = [picture[40:] for picture in pictures]  # below the title, which names the epoch
+    assert [picture.shape for picture in pictures] == [(768, 1024, 3)] * 4
+    plot = [picture[110:] for picture in pictures]  # below the title, which names the epoch
     assert np.array_equal(plot[1], plot[2])
     assert not np.array_equal(plot[0], plot[1])
     assert not np.array_equal(pictures[1], pictures[2])
     alone = next(histograms.frames("plain", "layer1.activation", counts, axis, [3]))
     assert np.array_equal(alone, pictures[3])
+
+
+def test_frames_of_both_variants_show_the_epochs() -> None:
+    random = np.random.default_rng(0)
+    names = ("layer1.activation", "layer1.pre_activation")
+    variants: tuple[Variant, ...] = ("plain", "batchnorm")
+    counts = {v: {name: random.integers(1, 50, (3, 3, BINS)) for name in names} for v in variants}
+    scales = {name: scale(name, "sigmoid") for name in names}
+    pictures = list(histograms.frames_by_layer(counts, scales, {}, [0, 2], NOTE))
+    assert pictures[0].shape == pictures[1].shape
+    assert pictures[0].shape[1] > 1000
+    only_last = {v: {name: array[:, 2:] for name, array in by.items()} for v, by in counts.items()}
+    (last,) = histograms.frames_by_layer(only_last, scales, {}, [0], NOTE)
+    assert np.array_equal(pictures[1][60:], last[60:]), "below the title, which names the epoch"
+    assert not np.array_equal(pictures[0][60:], last[60:])
 
 
 @pytest.fixture

@@ -187,7 +187,10 @@ def test_mlproject_runs_commands_that_exist() -> None:
 @pytest.mark.parametrize(
     ("library", "owners"),
     [
-        ("mlflow", {"advice", "duplicates", "model", "runs", "stage", "store", "values", "pyfunc"}),
+        (
+            "mlflow",
+            {"advice", "duplicates", "model", "registry", "current", "runs", "stage", "store", "values", "pyfunc"},
+        ),
         ("matplotlib", {"figures", "histograms", "panels"}),
         ("torchvision", {"sources"}),
         ("scipy", {"statistics"}),

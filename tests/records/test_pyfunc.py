@@ -15,6 +15,7 @@ from mlflow.pyfunc import scoring_server
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import load
 from pipeline.records import pyfunc
+from pipeline.tracking.contents import ModelFiles
 from pipeline.tracking.runs import start_run
 from tests.samples import PARAMS, enter
 
@@ -33,9 +34,20 @@ def model(database: Path) -> Any:
     with pytest.MonkeyPatch.context() as patched:
         enter(database, patched)
         with start_run("train@batchnorm", {}) as run:
-            files = pyfunc.files(params.model, "batchnorm", weights)
-            run.log_model(pyfunc.__name__, files, ROWS[:2], pyfunc.PACKAGES, pyfunc.PACKAGE, {})
-        loaded = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/model")
+            model = ModelFiles(
+                name="batchnorm",
+                registered="test-batchnorm",
+                note="Random weights.",
+                loader=pyfunc.__name__,
+                files=pyfunc.files(params.model, "batchnorm", weights),
+                example=ROWS[:2],
+                options=pyfunc.OPTIONS,
+                packages=pyfunc.PACKAGES,
+                code=pyfunc.PACKAGE,
+                metrics={},
+            )
+            run.log_model(model)
+        loaded = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/batchnorm")
         mlflow.set_tracking_uri("")
     return loaded
 
@@ -111,7 +123,7 @@ def test_the_rest_is_refused_in_one_line(name: str, model: Any) -> None:
     assert caught.value.message == words
 
 
-def score(model: Any, content: object, kind: str = "application/json") -> list[int]:
+def score(model: Any, content: object, kind: str = "application/json") -> list[Any]:
     """Answer a request as `mlflow models serve` does."""
     text = content if isinstance(content, str) else json.dumps(content)
     invocations: Any = scoring_server.invocations
@@ -128,6 +140,17 @@ def test_what_a_server_is_asked(model: Any, expected: list[int]) -> None:
     assert score(model, {"dataframe_split": table.to_dict(orient="split")}) == expected
     assert score(model, {"dataframe_records": table.to_dict(orient="records")}) == expected
     assert score(model, table.to_csv(index=False), "text/csv") == expected
+
+
+def test_probabilities_are_asked_for_by_a_parameter(model: Any, expected: list[int]) -> None:
+    wanted = {"probabilities": True}
+    probabilities = model.predict(ROWS, params=wanted)
+    assert (probabilities.shape, probabilities.dtype) == ((5, 10), np.float32)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    assert probabilities.argmax(axis=1).tolist() == expected
+    np.testing.assert_allclose(probabilities, model.get_raw_model()(torch.tensor(ROWS)).softmax(1).detach(), rtol=1e-4)
+    served = score(model, {"inputs": ROWS.tolist(), "params": wanted})
+    np.testing.assert_allclose(served, probabilities, rtol=1e-6)
 
 
 def test_what_a_server_answers_to_the_rest(model: Any) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 
 from pipeline.tracking import provenance, runs
 from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.stage import stage_run
+from tests.refusals import write_package, zeros
 from tests.samples import enter
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
@@ -85,6 +87,38 @@ def test_a_run_that_somebody_has_touched_stays(
     assert child_of(client, touched)
     latest = record()
     assert left(client) == {touched, latest}, "those that nobody has touched are still replaced"
+
+
+def record_model(package: Path) -> str:
+    with stage_run("prepare") as run:
+        run.log_model(zeros(package))
+        run.delete_duplicates("d1")
+        run.set_tags({OUTPUTS_TAG: "d1"})
+    return run.run_id
+
+
+def test_a_run_whose_model_the_pipeline_has_registered_is_replaced_and_the_model_stays(
+    client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = write_package(tmp_path, monkeypatch)
+    record_model(package)
+    latest = record_model(package)
+    assert left(client) == {latest}
+    assert mlflow.pyfunc.load_model("models:/all-zeros@current").predict(np.zeros((2, 3), np.float32)).tolist() == [
+        0,
+        0,
+    ]
+
+
+def test_a_run_of_whose_registered_model_somebody_has_made_something_stays(
+    client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = write_package(tmp_path, monkeypatch)
+    with contextlib.suppress(mlflow.MlflowException):
+        client.delete_registered_model("all-zeros")
+    touched = record_model(package)
+    client.set_registered_model_alias("all-zeros", "champion", "1")
+    assert left(client) == {touched, record_model(package)}
 
 
 def test_another_command_line_or_commit_is_no_touch(

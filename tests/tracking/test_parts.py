@@ -1,65 +1,28 @@
 """Parts of a record are independent: what a store refuses is named and left out, and the rest is whole."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
-from mlflow.exceptions import RestException
 from mlflow.protos import databricks_pb2
-from numpy.typing import NDArray
 
 from pipeline.tracking import outbox, runs
 from pipeline.tracking.stage import stage_run
+from tests.refusals import refuse, write_package, zeros
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
-
-LOADER = """
-import numpy as np
-
-
-class Model:
-    def predict(self, rows):
-        return np.zeros(len(rows), np.int64)
-
-
-def _load_pyfunc(path):
-    return Model()
-"""
-
-
-def refusing(inner: Callable[..., Any], *names: str) -> Callable[..., Any]:
-    """Refuse as a server does that does not know a thing; with names, only calls that mention one of them."""
-
-    def method(*given: Any, **more: Any) -> Any:
-        if not names or any(str(one).endswith(names) for one in given):
-            raise RestException({"error_code": "ENDPOINT_NOT_FOUND", "message": "no"})  # type: ignore[no-untyped-call]
-        return inner(*given, **more)
-
-    return method
-
-
-def refuse(patch: pytest.MonkeyPatch, method: str, *names: str) -> None:
-    patch.setattr(mlflow.MlflowClient, method, refusing(getattr(mlflow.MlflowClient, method), *names))
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package with a loader of models."""
-    folder = tmp_path / "loaders"
-    folder.mkdir()
-    (folder / "__init__.py").touch()
-    (folder / "zeros.py").write_text(LOADER, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    return folder
+    return write_package(tmp_path, monkeypatch)
 
 
 def log_model(run: runs.Run, package: Path) -> None:
-    example: NDArray[np.float32] = np.zeros((2, 3), np.float32)
-    run.log_model("loaders.zeros", {"note": b"1"}, example, ["numpy"], package, {"accuracy_of_model": 0.75})
+    run.log_model(zeros(package))
 
 
 def test_a_model_has_its_own_metrics_whatever_its_run_has(client: mlflow.MlflowClient, package: Path) -> None:
@@ -72,7 +35,7 @@ def test_a_model_has_its_own_metrics_whatever_its_run_has(client: mlflow.MlflowC
     (output,) = found.outputs.model_outputs
     model = client.get_logged_model(output.model_id)
     assert {metric.key: metric.value for metric in model.metrics or []} == {"accuracy_of_model": 0.75}
-    assert (model.params, model.status.value, model.name) == ({"lr": "0.1"}, "READY", "model")
+    assert (model.params, model.status.value, model.name) == ({"lr": "0.1"}, "READY", "zeros")
     loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
     assert loaded.predict(np.zeros((4, 3), np.float32)).tolist() == [0] * 4
     assert loaded.metadata.run_id == run.run_id

@@ -1,5 +1,7 @@
 """What tracking writes, read back from a store with MLflow's own client."""
 
+import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -9,9 +11,14 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from mlflow.data.http_dataset_source import HTTPDatasetSource
+from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import Run as Stored
+from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 
 from pipeline.tracking import runs
+from pipeline.tracking.calls import Call
+from pipeline.tracking.contents import DataSet
 from tools.sandbox import ROOT, environment
 
 pytestmark = [
@@ -112,6 +119,11 @@ def test_sigterm_ends_a_run_as_killed(client: mlflow.MlflowClient) -> None:
     assert client.get_run(run_id).info.status == "KILLED"
 
 
+def images_of(source: str, digest: str) -> DataSet:
+    features, targets = {"a": ("uint8", (-1, 28, 28))}, {"b": ("uint8", (-1,))}
+    return DataSet("mnist", digest, source, features, targets, '{"train": 60000}')
+
+
 def test_images_files_and_datasets_come_back(client: mlflow.MlflowClient, tmp_path: Path) -> None:
     (tmp_path / "answer.md").write_text("42", encoding="utf-8")
     digest = "0123456789abcdef" * 4
@@ -120,7 +132,7 @@ def test_images_files_and_datasets_come_back(client: mlflow.MlflowClient, tmp_pa
             run.log_image("activation_histograms", step, np.full((4, 6, 3), 255, np.uint8))
         run.log_artifacts([tmp_path / "answer.md"], "results")
         run.log_text("0123  images\n", "sha256sums.txt")
-        run.log_input("mnist", digest, "training", '{"train": 60000}')
+        run.log_input(images_of("https://example.org/images", digest), "training")
     images = [file.path for file in client.list_artifacts(run.run_id, "images")]
     assert sorted(name.split("+")[2] for name in images if name.endswith(".png")) == ["0", "1"]
     assert all(Path(name).name.startswith("activation_histograms+step+") for name in images)
@@ -130,8 +142,20 @@ def test_images_files_and_datasets_come_back(client: mlflow.MlflowClient, tmp_pa
     assert mlflow.artifacts.load_text(f"{stored(client, run).info.artifact_uri}/sha256sums.txt") == "0123  images\n"
     (entry,) = inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("mnist", digest[:12])
-    assert entry.dataset.source == digest
+    assert isinstance(source := mlflow.data.get_source(entry), HTTPDatasetSource)
+    assert source.url == "https://example.org/images"
+    schema = TensorDatasetSchema.from_dict(json.loads(entry.dataset.schema or ""))
+    assert [(spec.name, spec.type, spec.shape) for spec in schema.features.inputs] == [("a", np.uint8, (-1, 28, 28))]
+    assert [(spec.name, spec.type, spec.shape) for spec in schema.targets.inputs] == [("b", np.uint8, (-1,))]
     assert [(tag.key, tag.value) for tag in entry.tags] == [("mlflow.data.context", "training")]
+
+
+def test_a_data_set_in_a_folder_has_a_source(client: mlflow.MlflowClient) -> None:
+    with runs.start_run("r", {}) as run:
+        run.log_input(images_of("data/custom", "0" * 64), "training")
+    inputs = stored(client, run).inputs
+    assert inputs
+    assert mlflow.data.get_source(inputs.dataset_inputs[0]).to_dict() == {"uri": "data/custom"}
 
 
 def test_runs_link_to_dvc(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,3 +182,74 @@ def test_runs_link_to_git(client: mlflow.MlflowClient, tmp_path: Path, monkeypat
     for run, answer in ((clean, "false"), (dirty, "true")):
         assert stored(client, run).data.tags["mlflow.source.git.commit"] == head
         assert stored(client, run).data.tags["git.dirty"] == answer
+
+
+# What is sent while work goes on
+
+
+def points_of(client: mlflow.MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+
+
+def children_of(client: mlflow.MlflowClient, run: runs.Run) -> list[Stored]:
+    return list(client.search_runs(["0"], f"tags.`mlflow.parentRunId` = '{run.run_id}'"))
+
+
+def test_what_was_sent_meanwhile_is_there_once(client: mlflow.MlflowClient) -> None:
+    with runs.start_run("r", {"sweep": "s"}) as run:
+        run.log_live({"loss": [(0, 4.0)]})
+        run.log_live({"loss": [(0, 4.0), (1, 2.0)]})
+        run.live_child("seed 3", {"mlflow.runColor": "#123456"}).log_live({"loss": [(0, 3.0)]})
+        assert points_of(client, run.run_id, "loss") == [(0, 4.0), (1, 2.0)]
+        (child,) = children_of(client, run)
+        assert (child.info.status, child.data.metrics) == ("RUNNING", {"loss": 3.0})
+        run.log_metrics({"loss": [(0, 4.0), (1, 2.0), (2, 1.0)]})
+        run.log_child("seed 3", {"seed": 3}, {"loss": [(0, 3.0), (1, 1.5)]}, {"mlflow.runColor": "#123456"})
+    assert points_of(client, run.run_id, "loss") == [(0, 4.0), (1, 2.0), (2, 1.0)]
+    (child,) = children_of(client, run)
+    assert points_of(client, child.info.run_id, "loss") == [(0, 3.0), (1, 1.5)]
+    assert (child.info.status, child.data.params) == ("FINISHED", {"seed": "3"})
+    assert child.data.tags.items() >= {"sweep": "s", "mlflow.runColor": "#123456"}.items()
+
+
+def test_nested_runs_that_are_live_end_with_their_run(client: mlflow.MlflowClient) -> None:
+    with contextlib.suppress(KeyboardInterrupt), runs.start_run("r", {}) as run:
+        run.live_child("seed 3", {})
+        raise KeyboardInterrupt
+    assert [child.info.status for child in children_of(client, run)] == ["KILLED"]
+
+
+def test_a_journal_has_what_was_sent_meanwhile_too(client: mlflow.MlflowClient) -> None:
+    journal: list[Call] = []
+    with runs.start_run("r", {}, journal=journal) as run:
+        run.log_live({"loss": [(0, 4.0)]})
+        run.log_metrics({"loss": [(0, 4.0), (1, 2.0)]})
+    with runs.start_run("again", {}) as again:
+        for call in journal:
+            getattr(again, call.method)(*call.args, **call.kwargs)
+    assert points_of(client, again.run_id, "loss") == [(0, 4.0), (1, 2.0)]
+
+
+# The experiment
+
+
+def test_a_description_is_given_once(client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "described")
+    for text in ("What is here.", "Something else."):
+        with runs.start_run("r", {}) as run:
+            run.describe_experiment(text)
+    assert client.get_experiment(run.experiment_id).tags["mlflow.note.content"] == "What is here."
+
+
+def test_nothing_is_printed_about_where_a_servers_runs_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    inner = mlflow.MlflowClient.set_terminated
+
+    def note(client: mlflow.MlflowClient, *given: object, **more: object) -> None:
+        asked.append(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get())  # type: ignore[no-untyped-call]
+        inner(client, *given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", note)
+    with runs.start_run("r", {}) as run:
+        run.log_child("child", {}, {})
+    assert asked == [True, True]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.tracking import ledger, outbox
+from pipeline.tracking.contents import DataSet
 from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.errors import TrackingError
 from pipeline.tracking.runs import Run
@@ -53,7 +54,9 @@ def log_everything(run: Run, folder: Path) -> None:
     run.log_image("histogram", 3, np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3))
     run.log_artifacts([folder / "table.csv"], "results")
     run.log_text("0123", "sums.txt")
-    run.log_input("mnist", "0123456789abcdef" * 4, "training", "{}")
+    run.log_input(
+        DataSet("mnist", "0123456789abcdef" * 4, "data/custom", {"a": ("uint8", (-1, 2))}, {}, "{}"), "training"
+    )
     run.log_child("child", {"seed": 3}, {"loss": [(1, 0.25)]})
 
 
@@ -72,7 +75,7 @@ def content(client: mlflow.MlflowClient, run_id: str) -> dict[str, object]:
         ],
         "tag": run.data.tags["digest.data"],
         "files": files,
-        "inputs": [one.dataset.digest for one in run.inputs.dataset_inputs] if run.inputs else [],
+        "inputs": [(one.dataset.digest, one.dataset.schema) for one in run.inputs.dataset_inputs] if run.inputs else [],
         "children": [(child.info.run_name, child.data.params, child.data.metrics) for child in children],
         "status": run.info.status,
     }

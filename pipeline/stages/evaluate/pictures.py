@@ -1,17 +1,19 @@
 """The figures of the comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.analysis import figures, histograms
-from pipeline.analysis.statistics import compare
+from pipeline.analysis.statistics import compare, lower_median
 from pipeline.analysis.wording import count_of, setting
 from pipeline.network import activations
+from pipeline.network.activations import Scale
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.stages.evaluate.tested import Tested
-from pipeline.training.history import Floats, History
+from pipeline.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,24 +24,17 @@ def pictures(
 ) -> dict[str, "Figure"]:
     """Draw both variants, by the names of the files; `layer` is the one that the lab shows."""
     final = {v: {name: counts[:, -1] for name, counts in histories[v].histograms.items()} for v in VARIANTS}
-    names = {name for counts in final.values() for name in counts}
-    activation = params.model.activation
     where = "validation" if params.data.holdout else "test"
-    note = f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant."
+    note = _note(params)
     survived = {v: tested[v].diverged_at == 0 for v in VARIANTS}
     accuracy = compare(tested["batchnorm"].accuracy, tested["plain"].accuracy, params.evaluate.confidence)
-    typical = {v: _typical(tested[v].accuracy) for v in VARIANTS}
+    typical = {v: lower_median(tested[v].accuracy) for v in VARIANTS}
     correct = {v: np.diagonal(tested[v].confusion, axis1=1, axis2=2) for v in VARIANTS}
     by_class = {v: correct[v] / np.maximum(tested[v].confusion.sum(axis=2), 1) for v in VARIANTS}
     return {
         "activations": histograms.by_layer(
             final,
-            {name: activations.scale(name, activation) for name in names},
-            {
-                name: histograms.saturated_zones(name, activation)
-                for name in names
-                if any(f"{name}.saturated" in histories[v].moments for v in VARIANTS)
-            },
+            *_axes(params, histories),
             f"{note} After the last epoch, over all validation images and units.",
         ),
         "activations_lab_view": histograms.lab_view(
@@ -83,8 +78,26 @@ def pictures(
     }
 
 
-def _typical(accuracy: Floats) -> int:
-    """Return the place of the median accuracy [seeds], the lower one of an even number; the first if all diverged."""
-    order = np.argsort(accuracy)  # NaN last
-    kept = int(np.isfinite(accuracy).sum())
-    return int(order[max(kept - 1, 0) // 2])
+def activations_by_epoch(
+    params: Params, histories: Mapping[Variant, History], epochs: Iterable[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """Draw the activations of both variants after some epochs, as images [height, width, 3]."""
+    counts = {v: histories[v].histograms for v in VARIANTS}
+    return histograms.frames_by_layer(counts, *_axes(params, histories), epochs, _note(params))
+
+
+def _axes(
+    params: Params, histories: Mapping[Variant, History]
+) -> tuple[dict[str, Scale], dict[str, list[tuple[float, float]]]]:
+    """Return the scale of every hidden tensor, and where those saturate that can."""
+    activation = params.model.activation
+    names = {name for v in VARIANTS for name in histories[v].histograms}
+    saturating = {name for name in names for v in VARIANTS if f"{name}.saturated" in histories[v].moments}
+    return (
+        {name: activations.scale(name, activation) for name in names},
+        {name: histograms.saturated_zones(name, activation) for name in saturating},
+    )
+
+
+def _note(params: Params) -> str:
+    return f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant."

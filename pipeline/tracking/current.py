@@ -1,0 +1,20 @@
+"""The tag `current`: which run is the newest of its stage in an experiment, so that a page can show these alone."""
+
+import mlflow
+
+from . import store
+
+TAG = "current"
+
+
+def make(client: mlflow.MlflowClient, experiment_id: str, run_id: str, stage: str) -> None:
+    """Tag a run as the newest of its stage, and take the tag from the others.
+
+    Each run is tagged before its process looks for others, so of two that end together whichever looks last sees both,
+    and the one that was started later keeps the tag.
+    """
+    client.set_tag(run_id, TAG, "true")
+    tagged = store.search(client, [experiment_id], f"tags.{TAG} = 'true' and tags.stage = '{stage}'")
+    *others, _newest = sorted(tagged, key=lambda run: (run.info.start_time, run.info.run_id))
+    for other in others:
+        client.set_tag(other.info.run_id, TAG, "false")
