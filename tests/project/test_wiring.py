@@ -24,7 +24,7 @@ from tools.sandbox import ROOT, call
 
 PARAMS = load(ROOT / "params.yaml")
 STAGES = ("download", "train", "evaluate")
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-ray.txt", "requirements-bench.txt")
+LOCKS = [f"requirements{part}.txt" for part in ("", "-dev", "-ray", "-bench", "-notebook")]
 
 
 def read_yaml(name: str) -> Any:
