@@ -65,14 +65,15 @@ def write_params(folder: Path, changes: Mapping[str, object]) -> None:
 
 
 def make(folder: Path, *, git: bool = True) -> Path:
-    """Copy the project to `folder`, with its own DVC configuration and its images in `images`.
+    """Copy the project to `folder`, with its images in `images`.
 
     Everything in it is committed to a new Git repository; with `git=False` there is none, and DVC needs none.
     """
     shutil.copytree(ROOT, folder, ignore=_ignored)
     write_images(folder / "images")
     write_params(folder, {"data.directory": "images"})
-    config = f"[core]\n    analytics = false\n    check_update = false\n    no_scm = {str(not git).lower()}\n"
+    config = (ROOT / ".dvc" / "config").read_text(encoding="utf-8")
+    config = config.replace("[core]\n", f"[core]\n    no_scm = {str(not git).lower()}\n")
     (folder / ".dvc" / "config").write_text(config, encoding="utf-8")
     if git:
         commit(folder)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.values import Points
 
 PICTURES = 50  # of one tensor: more would take longer to draw than the epochs take to train
-RESULTS = ("metrics.json", "answer.md", "per_seed.csv", "confusion.csv")
+RESULTS = ("metrics.json", "comparisons.json", "answer.md", "per_seed.csv", "confusion.csv")
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ class EvaluateRecord(StageRecord):
 
     def log_outputs(self, run: "Run", _: ImageFiles) -> None:
         """Log the comparison, both variants' test results by seed, files and figures."""
-        metrics, _answer, per_seed, _confusion = self.outputs
-        compared = json.loads(metrics.read_text(encoding="utf-8"))
+        _metrics, comparisons, _answer, per_seed, _confusion = self.outputs
+        compared = json.loads(comparisons.read_text(encoding="utf-8"))
         run.log_metrics({name: [(0, value)] for name, value in _flat(compared)})
         with per_seed.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -4,16 +4,23 @@ import contextlib
 import json
 import os
 import pty
+import re
+import shutil
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from pipeline.analysis.figures import COLOURS
+from pipeline.params import VARIANTS
 from tools import sandbox
 from tools.faults import project
-from tools.sandbox import call, output
+from tools.sandbox import ROOT, call, output
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TRAINING = ("data", "network", "training")  # the packages whose change trains the networks again
 GROUND = ("__init__.py", "errors.py", "files.py", "params.py", "stages/__init__.py", "stages/train.py")
 
@@ -80,6 +87,28 @@ def test_going_back_trains_nothing(copy: Path) -> None:
     assert output(copy, "git", "status", "--porcelain") == ""
 
 
+def test_from_a_runs_tags_back_to_the_same_bytes(copy: Path) -> None:
+    store = MlflowClient(f"sqlite:///{copy}/mlflow.db")
+    (run,) = store.search_runs(["0"], "tags.stage = 'train@plain'")
+    before = {path.name: path.read_bytes() for path in (copy / "runs" / "plain").iterdir()}
+    set_epochs(copy, 1)
+    sandbox.commit(copy)
+    output(copy, "dvc", "repro")
+    sandbox.commit(copy)
+    assert tracked(copy) != run.data.tags["digest.outputs"]
+    assert run.data.tags["git.dirty"] == "false"
+    output(copy, "git", "checkout", "-q", run.data.tags["mlflow.source.git.commit"])
+    assert "Running stage 'train" not in output(copy, "dvc", "repro")
+    assert tracked(copy) == run.data.tags["digest.outputs"]
+    assert {path.name: path.read_bytes() for path in (copy / "runs" / "plain").iterdir()} == before
+
+
+def tracked(folder: Path) -> str:
+    """The digest of the outputs of train@plain that are at hand."""
+    ledger = json.loads((folder / "mlruns" / "tracked.json").read_text(encoding="utf-8"))
+    return str(ledger["train@plain"])
+
+
 def test_a_killed_stage_that_dvc_restores_leaves_no_run_running(copy: Path) -> None:
     set_epochs(copy, 100_000)
     with (copy.parent / "log").open("wb") as log:
@@ -101,6 +130,40 @@ def test_commands_that_are_no_stage_leave_dvcs_status_clean(copy: Path) -> None:
     assert done.returncode == 0, done.stderr
     output(copy, "python", "-m", "pipeline", "evaluate", "--scratch")
     assert changed(copy) == set()
+
+
+SHOWN = (
+    ("metrics", "show"),
+    ("dag", "track"),
+    ("exp", "show", "--no-pager", "--only-changed", "--hide-workspace"),
+)
+
+
+def test_what_dvc_shows_fits_a_terminal_and_an_experiment_changes_one_parameter(copy: Path) -> None:
+    output(copy, "dvc", "exp", "run", "--set-param", "train.lr=0.01", "--name", "slow")
+    changes = output(copy, "git", "diff", "--unified=0", "params.yaml").splitlines()[4:]
+    assert changes[1:] == ["-  lr: 0.1", "+  lr: 0.01"]
+    page = (ROOT / "docs" / "dvc-and-mlflow.md").read_text(encoding="utf-8")
+    for command in SHOWN:
+        assert " ".join(("dvc", *command)) in page
+        printed = output(copy, "dvc", *command, COLUMNS="120")
+        assert max(map(len, printed.splitlines())) <= 120, printed
+        assert "…" not in printed
+    columns = json.loads(output(copy, "dvc", "exp", "show", "--json"))[0]["data"]["metrics"]["results/lab/metrics.json"]
+    assert set(columns["data"]) == {"plain", "batchnorm", "difference", "low", "high", "failed"}
+    for name in ("plain", "difference", "failed.plain", "train.lr"):
+        assert name in printed
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium")
+def test_dvcs_plots_are_drawn_without_a_network(copy: Path) -> None:
+    output(copy, "dvc", "plots", "show")
+    page = (copy / "dvc_plots" / "index.html").as_uri()
+    nowhere = "--host-resolver-rules=MAP * ~NOTFOUND"
+    drawn = output(copy, str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", nowhere, "--dump-dom", page)
+    lines = re.findall(r'<polyline points="([^"]+)".*?stroke="([^"]+)"', drawn)
+    assert Counter(colour for _, colour in lines) == dict.fromkeys((COLOURS[variant] for variant in VARIANTS), 3)
+    assert all("NaN" not in points for points, _ in lines)
 
 
 def test_in_a_terminal_dvc_shows_the_progress_of_its_stages(copy: Path) -> None:

@@ -55,7 +55,7 @@ def test_repro_runs_every_stage_and_leaves_every_output(reproduced: tuple[Path, 
     clone, printed = reproduced
     for stage in ("download", "train@plain", "train@batchnorm", "evaluate", "track"):
         assert f"Running stage '{stage}'" in printed
-    metrics = json.loads((clone / "results" / "lab" / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((clone / "results" / "lab" / "comparisons.json").read_text(encoding="utf-8"))
     assert metrics["test"]["accuracy"]["pairs"] == len(SEEDS)
     assert len(list((clone / "results" / "lab" / "figures").glob("*.png"))) == 7
     weights = safetensors.numpy.load_file(clone / "runs" / "batchnorm" / "weights.safetensors")
@@ -113,7 +113,7 @@ def test_what_mlflow_holds(clone: Path) -> None:
     kinds = ("pre_activation", "activation", "normalised")
     assert steps == {(f"layer{layer}_{kind}", step) for layer in (1, 2) for kind in kinds for step in "012"}
     (evaluate,) = runs(clone, "tags.stage = 'evaluate'")
-    metrics = json.loads((clone / "results" / "lab" / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((clone / "results" / "lab" / "comparisons.json").read_text(encoding="utf-8"))
     assert evaluate.data.metrics["test/accuracy/batchnorm"] == metrics["test"]["accuracy"]["batchnorm"]
 
 

@@ -1,6 +1,7 @@
 """The parts agree: dvc.yaml, params.yaml, MLproject, Makefile, README, the locks and the code."""
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 import click
 import grimp
 import pytest
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from pipeline import paths
+from pipeline.analysis.figures import COLOURS, VARIANT_NAMES
 from pipeline.cli import COMMANDS, main
 from pipeline.params import VARIANTS, Params, load
 from pipeline.sweeps.grid import list_points, parse_grid
@@ -114,7 +117,7 @@ def test_stages_commands_and_files_share_a_word() -> None:
 
 
 def test_dvc_yaml_is_read_in_a_minute() -> None:
-    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 110
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 115
 
 
 def test_stages_leave_folders_and_depend_on_them() -> None:
@@ -156,14 +159,39 @@ def test_outputs_are_not_in_git_and_results_are() -> None:
     assert ignored.stdout.split() == left[:-1]
 
 
-def test_plots_and_metrics_are_files_that_stages_leave() -> None:
+def test_plots_metrics_and_models_are_files_that_stages_leave() -> None:
     left = {f"{paths.RUNS}/{variant}/{name}" for variant in VARIANTS for name in HISTORY_FILES}
-    left |= {f"{paths.RESULTS}/figures", f"{paths.RESULTS}/metrics.json"}
+    pictures = {str(path.relative_to(ROOT)) for path in (ROOT / paths.RESULTS / "figures").glob("*.png")}
+    left |= {*pictures, f"{paths.RESULTS}/metrics.json"}
     dvc = read_yaml("dvc.yaml")
     plotted = {
         file for plot in dvc["plots"] for file in (next(iter(plot.values()))["y"] if isinstance(plot, dict) else [plot])
     }
-    assert plotted | set(dvc["metrics"]) <= left
+    assert plotted | set(dvc["metrics"]) | {model["path"] for model in dvc["artifacts"].values()} <= left
+    assert pictures <= plotted
+    assert set(dvc["artifacts"]) == {f"mnist-{variant}" for variant in VARIANTS}
+
+
+def test_dvcs_plots_have_the_colours_of_the_figures() -> None:
+    (template,) = {
+        next(iter(plot.values()))["template"] for plot in read_yaml("dvc.yaml")["plots"] if isinstance(plot, dict)
+    }
+    color = json.loads((ROOT / ".dvc" / "plots" / f"{template}.json").read_text(encoding="utf-8"))["encoding"]["color"]
+    names = [VARIANT_NAMES[variant] for variant in VARIANTS]
+    assert color["scale"] == {"domain": names, "range": [COLOURS[variant] for variant in VARIANTS]}
+
+
+@pytest.mark.parametrize(
+    "change", ["train.lr=0.01", "train.lr=1e-5", "data.directory=images", "model.activation=relu", "evaluate.digit=3"]
+)
+def test_dvc_changes_one_line_of_the_parameters(change: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    path.write_text(before, encoding="utf-8")
+    apply_overrides(path, [change])
+    after = path.read_text(encoding="utf-8")
+    lines = list(zip(before.splitlines(), after.splitlines(), strict=True))
+    assert sum(old != new for old, new in lines) == 1
 
 
 def command_of(name: str) -> click.Command:

@@ -19,6 +19,7 @@ from pipeline.stages.evaluate.report import (
     judge_outcomes,
     to_markdown,
     to_metrics,
+    to_numbers,
 )
 from pipeline.training.history import History
 
@@ -76,8 +77,8 @@ def sentence(params: Params, finding: Finding) -> str:
     return headline(params, finding, judge_outcomes(finding, params.evaluate)[PRIMARY])
 
 
-def metrics(params: Params, finding: Finding) -> dict[str, dict[str, dict[str, object]]]:
-    return to_metrics(finding, judge_outcomes(finding, params.evaluate))
+def numbers(params: Params, finding: Finding) -> dict[str, dict[str, dict[str, object]]]:
+    return to_numbers(finding, judge_outcomes(finding, params.evaluate))
 
 
 def history(variant: Variant, seeds: int = 3) -> History:
@@ -229,9 +230,22 @@ def test_every_table_is_rectangular(params: Make) -> None:
         assert set(rows[1]) == set("| -")
 
 
-def test_metrics_are_nested_and_are_those_of_the_comparison(params: Make) -> None:
-    found_metrics = metrics(params(), found(HIGHER, ONE))
-    accuracy = found_metrics["test"]["accuracy"]
+def test_metrics_are_the_answer_in_few_numbers() -> None:
+    assert to_metrics(found(HIGHER, ONE)) == {
+        "plain": 0.9345,
+        "batchnorm": 0.9712,
+        "difference": pytest.approx(0.0367),
+        "low": pytest.approx(0.0301),
+        "high": pytest.approx(0.0433),
+        "failed": {"plain": 1, "batchnorm": 0},
+    }
+    assert set(to_metrics(found(ONE))) == {"plain", "batchnorm", "difference", "failed"}
+    assert to_metrics(found(NONE)) == {"failed": {"plain": 1, "batchnorm": 0}}
+
+
+def test_numbers_are_nested_and_are_those_of_the_comparison(params: Make) -> None:
+    all_numbers = numbers(params(), found(HIGHER, ONE))
+    accuracy = all_numbers["test"]["accuracy"]
     assert accuracy == {
         "pairs": 10,
         "plain": 0.9345,
@@ -256,19 +270,19 @@ def test_metrics_are_nested_and_are_those_of_the_comparison(params: Make) -> Non
         "diverged": {"plain": 0, "batchnorm": 0},
         "new_images": {"low": 0.0298, "high": 0.0436},
     }
-    assert found_metrics["test"]["loss"]["difference"] == {"value": pytest.approx(0.1)}
-    assert "p" not in found_metrics["test"]["loss"]
-    assert set(found_metrics["validation"]) == {"accuracy_after_epoch_1"}
+    assert all_numbers["test"]["loss"]["difference"] == {"value": pytest.approx(0.1)}
+    assert "p" not in all_numbers["test"]["loss"]
+    assert set(all_numbers["validation"]) == {"accuracy_after_epoch_1"}
 
 
 @pytest.mark.parametrize("accuracy", [HIGHER, UNCLEAR, ONE])
-def test_metrics_have_no_value_that_json_lacks(params: Make, accuracy: Comparison) -> None:
-    text = json.dumps(metrics(params(), found(accuracy)), allow_nan=False)
+def test_numbers_have_no_value_that_json_lacks(params: Make, accuracy: Comparison) -> None:
+    text = json.dumps(numbers(params(), found(accuracy)), allow_nan=False)
     assert not math.isnan(json.loads(text)["test"]["accuracy"]["plain"])
 
 
-def test_metrics_without_a_pair_are_left_out(params: Make) -> None:
-    loss = json.loads(json.dumps(metrics(params(), found(NONE, NONE)), allow_nan=False))["test"]["loss"]
+def test_numbers_without_a_pair_are_left_out(params: Make) -> None:
+    loss = json.loads(json.dumps(numbers(params(), found(NONE, NONE)), allow_nan=False))["test"]["loss"]
     assert loss["pairs"] == 0
     assert loss["difference"] == loss["median"] == {}
     assert loss["wins"] == {"count": 0, "of": 0}

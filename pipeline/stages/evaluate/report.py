@@ -1,4 +1,4 @@
-"""The comparison as nested numbers and as a written answer, which also says when no difference is shown."""
+"""The comparison as numbers and as a written answer, which also says when no difference is shown."""
 
 import math
 from collections.abc import Mapping
@@ -61,17 +61,28 @@ def judge_outcomes(finding: Finding, settings: Evaluate) -> dict[str, Judgement]
     return judge(questions, PRIMARY, settings.confidence)
 
 
-def to_metrics(finding: Finding, judgements: Mapping[str, Judgement]) -> dict[str, Any]:
-    """Return what was found as nested numbers; those that are not finite are left out."""
-    metrics: dict[str, Any] = {}
+def to_metrics(finding: Finding) -> dict[str, Any]:
+    """Return the answer in few numbers: mean test accuracies, their difference with its interval, and failures."""
+    accuracy = finding.comparisons[PRIMARY]
+    difference = accuracy.difference
+    return {
+        **_finite({"plain": accuracy.control.mean.value, "batchnorm": accuracy.treatment.mean.value}),
+        **_finite({"difference": difference.value, "low": difference.low, "high": difference.high}),
+        "failed": {variant: int(failed.count) for variant, failed in finding.failures.items()},
+    }
+
+
+def to_numbers(finding: Finding, judgements: Mapping[str, Judgement]) -> dict[str, Any]:
+    """Return all that was found as nested numbers; those that are not finite are left out."""
+    numbers: dict[str, Any] = {}
     for name, comparison in finding.comparisons.items():
         section, outcome = name.split("/")
-        metrics.setdefault(section, {})[outcome] = _metrics(comparison, judgements[name])
-    accuracy = metrics["test"]["accuracy"]
+        numbers.setdefault(section, {})[outcome] = _numbers(comparison, judgements[name])
+    accuracy = numbers["test"]["accuracy"]
     accuracy["failures"] = {variant: _proportion(failed) for variant, failed in finding.failures.items()}
     accuracy["diverged"] = dict(finding.diverged)
     accuracy["new_images"] = _finite({"low": finding.new_images.low, "high": finding.new_images.high})
-    return metrics
+    return numbers
 
 
 def to_markdown(
@@ -213,7 +224,7 @@ def _magnitude(interval: Interval) -> Interval:
     return Interval(abs(interval.value), low, high)
 
 
-def _metrics(comparison: Comparison, judgement: Judgement) -> dict[str, Any]:
+def _numbers(comparison: Comparison, judgement: Judgement) -> dict[str, Any]:
     difference, sides = comparison.difference, (("plain", comparison.control), ("batchnorm", comparison.treatment))
     return {
         "pairs": comparison.pairs,

@@ -17,7 +17,7 @@ from pipeline.files import to_csv, to_json, write_atomic
 from pipeline.network.device import configure_device
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.stages.evaluate.pictures import pictures
-from pipeline.stages.evaluate.report import Finding, judge_outcomes, to_markdown, to_metrics
+from pipeline.stages.evaluate.report import Finding, judge_outcomes, to_markdown, to_metrics, to_numbers
 from pipeline.stages.evaluate.tested import Tested, test_variant
 from pipeline.training.history import History, load_history, load_weights
 from pipeline.training.settings import check_settings
@@ -73,7 +73,8 @@ def _write_numbers(
     confidence = params.evaluate.confidence
     finding = _find(histories, tested, confidence)
     judgements = judge_outcomes(finding, params.evaluate)
-    write_atomic(folder / "metrics.json", to_json(to_metrics(finding, judgements)))
+    write_atomic(folder / "metrics.json", to_json(to_metrics(finding)))
+    write_atomic(folder / "comparisons.json", to_json(to_numbers(finding, judgements)))
     write_atomic(folder / "answer.md", to_markdown(params, finding, judgements, histories))
     rows = [
         row
