@@ -216,7 +216,9 @@ def test_mlproject_runs_commands_that_exist() -> None:
     ("library", "owners"),
     [
         ("mlflow", {"advice", "duplicates", "model", "runs", "stage", "store", "values", "pyfunc"}),
-        ("matplotlib", {"figures", "histograms", "panels"}),
+        ("matplotlib", {"animation", "figures", "histograms", "panels"}),
+        ("PIL", {"animation"}),
+        ("markdown_it", {"page"}),
         ("torchvision", {"sources"}),
         ("scipy", {"statistics"}),
         ("pickle", {"python_index"}),
