@@ -52,7 +52,7 @@ def page(
         },
     }
     return Template(_asset("page.html")).substitute(
-        answer=MarkdownIt("commonmark").enable("table").render(answer),
+        answer=MarkdownIt("commonmark", {"html": False}).enable("table").render(answer),
         setting=f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant",
         images=images.capitalize(),
         data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
