@@ -115,6 +115,7 @@ def opened(tmp_path: Path, params: Callable[..., Params]) -> Iterator[Page]:
     with sync_playwright() as playwright:
         with playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]) as browser:
             page = browser.new_page(viewport={"width": 360, "height": 740})
+            page.set_default_timeout(180_000)  # milliseconds, on a machine that is busy
             page.on("console", lambda message: said.append(message.text))
             page.on("pageerror", lambda error: said.append(str(error)))
             page.goto(file.as_uri())
