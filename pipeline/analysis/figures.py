@@ -245,6 +245,11 @@ def shared_legend(figure: Figure, variants: Sized) -> None:
     legend(figure, next(axis for axis in figure.axes if len(axis.get_legend_handles_labels()[0]) == len(variants)))
 
 
+def evenly(last: int, most: int) -> list[int]:
+    """Return the steps from 0 to `last` that are drawn: all or, of many, `most` with even gaps, the ends among them."""
+    return sorted({round(at) for at in np.linspace(0, last, min(last + 1, most))})
+
+
 def layers(tensors: Iterable[str]) -> list[str]:
     """Return the layers of hidden tensors such as `layer1.activation`, in the order of their numbers."""
     return sorted({name.split(".")[0] for name in tensors}, key=lambda layer: int(layer.removeprefix("layer")))

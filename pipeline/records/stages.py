@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.data.idx import FILES
 from pipeline.data.images import ImageFiles
 from pipeline.params import VARIANTS, Params, Variant
@@ -267,8 +265,9 @@ class EvaluateRecord(StageRecord):
                 for outcome in ("accuracy", "loss")
             }
         )
-        run.log_artifacts(self.outputs, "results")
-        run.log_artifacts(sorted((self.folder / "figures").glob("*.png")), "figures")
+        run.log_artifacts([*self.outputs, self.folder / "report.html"], "results")
+        drawn = (self.folder / "figures").iterdir()
+        run.log_artifacts(sorted(path for path in drawn if path.suffix in (".png", ".gif")), "figures")
         self._log_histograms(run)
 
     def _log_histograms(self, run: "Run") -> None:
@@ -283,7 +282,9 @@ class EvaluateRecord(StageRecord):
 
 def pictured(epochs: int) -> list[int]:
     """Return the epochs whose histograms are drawn: all or, of many, `PICTURES` with even gaps, the first and last."""
-    return sorted({round(at) for at in np.linspace(0, epochs, min(epochs + 1, PICTURES))})
+    from pipeline.analysis.figures import evenly
+
+    return evenly(epochs, PICTURES)
 
 
 def _moments(trained: History) -> "dict[str, Points]":

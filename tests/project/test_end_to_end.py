@@ -58,6 +58,7 @@ def test_repro_runs_every_stage_and_leaves_every_output(reproduced: tuple[Path, 
     metrics = json.loads((clone / "results" / "lab" / "comparisons.json").read_text(encoding="utf-8"))
     assert metrics["test"]["accuracy"]["pairs"] == len(SEEDS)
     assert len(list((clone / "results" / "lab" / "figures").glob("*.png"))) == 7
+    assert (clone / "results" / "lab" / "figures" / "epochs.gif").read_bytes().startswith(b"GIF89a")
     weights = safetensors.numpy.load_file(clone / "runs" / "batchnorm" / "weights.safetensors")
     assert weights["linears.1.weight"].shape == (2, 6, 8)
 
@@ -116,6 +117,9 @@ def test_what_mlflow_holds(clone: Path) -> None:
     metrics = json.loads((clone / "results" / "lab" / "comparisons.json").read_text(encoding="utf-8"))
     pictures = [file.path for file in client.list_artifacts(evaluate.info.run_id, "images")]
     assert {Path(path).name.split("+")[2] for path in pictures if path.endswith(".png")} == set("012")
+    folders = ("results", "figures")
+    logged = {file.path for folder in folders for file in client.list_artifacts(evaluate.info.run_id, folder)}
+    assert {"results/report.html", "figures/epochs.gif"} <= logged
     assert evaluate.data.metrics["test/accuracy/batchnorm"] == metrics["test"]["accuracy"]["batchnorm"]
 
 

@@ -1,4 +1,4 @@
-"""The figures of the comparison."""
+"""The figures of the comparison, and its animation."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.analysis import figures, histograms
+from pipeline.analysis.animation import Received, animate
 from pipeline.analysis.statistics import compare, lower_median
 from pipeline.analysis.wording import count_of, setting
 from pipeline.network import activations
@@ -17,6 +18,8 @@ from pipeline.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+UNITS = {"sigmoid": "sigmoids", "tanh": "tanh units", "relu": "ReLUs"}
 
 
 def pictures(
@@ -101,3 +104,25 @@ def _axes(
 
 def _note(params: Params) -> str:
     return f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant."
+
+
+def animation(params: Params, histories: Mapping[Variant, History], layer: int) -> bytes:
+    """Draw, epoch by epoch, what the activation functions of a layer receive, as a GIF."""
+    activation = params.model.activation
+    received = {v: _received(histories[v], layer) for v in VARIANTS}
+    tensor = f"layer{layer}.pre_activation"  # a normalised one has the same axis and limits
+    words = (
+        f"What the {UNITS[activation]} of hidden layer {layer} receive",
+        f"input of the {activation} function (no unit; asinh scale)",
+        f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant. Over all seeds, units and "
+        "validation images. Grey: saturated, within 1 % of the limits (ReLU: 0).",
+    )
+    zones = histograms.saturated_zones(tensor, activation)
+    return animate(received, activations.scale(tensor, activation), zones, words)
+
+
+def _received(history: History, layer: int) -> Received:
+    """Return the tensor that the activation function is given, normalised or not: the one that can saturate it."""
+    names = (f"layer{layer}.{kind}" for kind in ("normalised", "pre_activation"))
+    name = next(name for name in names if f"{name}.saturated" in history.moments)
+    return Received(history.histograms[name], history.moments[f"{name}.saturated"], history.validation_accuracy)

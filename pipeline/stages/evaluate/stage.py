@@ -16,7 +16,8 @@ from pipeline.errors import UserError
 from pipeline.files import to_csv, to_json, write_atomic
 from pipeline.network.device import configure_device
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.stages.evaluate.pictures import pictures
+from pipeline.stages.evaluate.page import page
+from pipeline.stages.evaluate.pictures import animation, pictures
 from pipeline.stages.evaluate.report import Finding, judge_outcomes, to_markdown, to_metrics, to_numbers
 from pipeline.stages.evaluate.tested import Tested, test_variant
 from pipeline.training.history import History, load_history, load_weights
@@ -56,10 +57,12 @@ def compare_variants(params: Params, inputs: Inputs, folder: Path) -> None:
         )
         for variant in VARIANTS
     }
-    _write_numbers(params, inputs.histories, tested, folder)
+    answer = _write_numbers(params, inputs.histories, tested, folder)
+    write_atomic(folder / "report.html", page(params, inputs.histories, tested, layer, answer))
     for name, figure in pictures(params, inputs.histories, tested, layer).items():
         for file, content in figures.files(figure, name).items():
             write_atomic(folder / "figures" / file, content)
+    write_atomic(folder / "figures" / "epochs.gif", animation(params, inputs.histories, layer))
 
 
 def _lab_layer(histories: Mapping[Variant, History]) -> int:
@@ -69,13 +72,15 @@ def _lab_layer(histories: Mapping[Variant, History]) -> int:
 
 def _write_numbers(
     params: Params, histories: Mapping[Variant, History], tested: Mapping[Variant, Tested], folder: Path
-) -> None:
+) -> str:
+    """Write tables and the answer; return the answer."""
     confidence = params.evaluate.confidence
     finding = _find(histories, tested, confidence)
     judgements = judge_outcomes(finding, params.evaluate)
     write_atomic(folder / "metrics.json", to_json(to_metrics(finding)))
     write_atomic(folder / "comparisons.json", to_json(to_numbers(finding, judgements)))
-    write_atomic(folder / "answer.md", to_markdown(params, finding, judgements, histories))
+    answer = to_markdown(params, finding, judgements, histories)
+    write_atomic(folder / "answer.md", answer)
     rows = [
         row
         for v in VARIANTS
@@ -100,6 +105,7 @@ def _write_numbers(
         for predicted in range(CLASSES)
     ]
     write_atomic(folder / "confusion.csv", to_csv(["variant", "seed", "true", "predicted", "images"], counts))
+    return answer
 
 
 def _find(histories: Mapping[Variant, History], tested: Mapping[Variant, Tested], confidence: float) -> Finding:
