@@ -27,7 +27,7 @@ from pipeline.records.sweeps import log_point
 from pipeline.sweeps import ray_cluster
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.ray_worker import Arrays, split_to_arrays
-from pipeline.sweeps.run import train_tasks
+from pipeline.sweeps.run import UNKNOWN, train_tasks
 from pipeline.training.job import ThisProcess
 
 # Ray's Cluster utility gives its nodes less memory than the images take by default.
@@ -77,10 +77,10 @@ def _logging(params: Params, images: ImageFiles) -> Iterator[float]:
     with tempfile.TemporaryDirectory() as name:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
         first, *tasks = list_tasks(2, images, Path(name))
-        log_point("benchmark", images, first, outcome)  # creates the store
+        log_point("benchmark", images, first, outcome, UNKNOWN)  # creates the store
         for task in tasks:
             start = time.perf_counter()
-            log_point("benchmark", images, task, outcome)
+            log_point("benchmark", images, task, outcome, UNKNOWN)
             yield time.perf_counter() - start
 
 

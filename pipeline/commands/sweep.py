@@ -12,6 +12,7 @@ import click
 from pipeline import paths
 from pipeline.commands.images import load_or_fetch_images
 from pipeline.commands.options import OVERRIDES, flag, with_overrides
+from pipeline.commands.pages import sweep_link
 from pipeline.data.dataset import Split
 from pipeline.errors import UserError
 from pipeline.files import write_folder
@@ -125,7 +126,6 @@ def sweep(
             return
         del split
         workers.start()
-        from pipeline.records.links import sweep_link
         from pipeline.records.sweeps import Recorder, check  # imports MLflow, while workers start
         from pipeline.tracking import outbox
 
@@ -137,17 +137,18 @@ def sweep(
             outcomes: dict[str, Outcome] = {}
             new = search.tasks
             while new:
-                for task, outcome in train_tasks(new, workers):
+                for task, outcome, seconds in train_tasks(new, workers):
                     outcomes[task.digest] = outcome
-                    recorder.log(task, outcome)
+                    recorder.log(task, outcome, seconds)
                 if new := search.advance(outcomes):
                     print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {networks(new)}")
             with write_folder(results) as part:
                 written = write_results(search.results(outcomes), params, part, study)
             remove_stale(results, written)
             answer = (results / "answer.md").read_text(encoding="utf-8")
-            print(result_words(search.results(outcomes), params, answer, results))
-            recorder.finish(points, [results / path.name for path in written])
+            found = search.results(outcomes)
+            print(result_words(found, params, answer, results))
+            recorder.finish(found, params, [results / path.name for path in written])
             print(f"In MLflow (`mlflow ui`): {sweep_link(folder.name)}")
 
 

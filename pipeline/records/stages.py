@@ -16,7 +16,7 @@ from pipeline.data.idx import FILES
 from pipeline.data.images import ImageFiles
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.records import saved_view
-from pipeline.records.trainings import colour_tag, curves, log_images, mean_or_member, training_params
+from pipeline.records.trainings import NEUTRAL, colour_tag, curves, log_images, mean_or_member, training_params
 from pipeline.tracking.contents import ModelFiles
 from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.training.history import HISTORY_FILES, History, diverged_at, load_history, load_weights
@@ -216,7 +216,7 @@ class TrainRecord(StageRecord):
             for epoch, picture in zip(epochs, pictures, strict=True):
                 run.log_image(tensor.replace(".", "_"), epoch, picture)
         keys = [f"{layer}_{kind}" for layer in layers(trained.histograms) for kind in TENSORS]  # of all variants
-        run.set_experiment_tag(saved_view.TAG, saved_view.variants(keys, trained.epochs))
+        run.set_experiment_tag(saved_view.tag(saved_view.KEY), saved_view.variants(keys, trained.epochs))
         run.describe_experiment(saved_view.description(run.experiment_id))
 
 
@@ -235,7 +235,7 @@ class EvaluateRecord(StageRecord):
     @property
     def tags(self) -> dict[str, str]:
         """A colour of no variant."""
-        return {"mlflow.runColor": "#555555"}
+        return NEUTRAL
 
     @property
     def given(self) -> dict[str, Any]:

@@ -1,24 +1,28 @@
 """What the runs of a sweep hold in MLflow: one for each point, and a summary; recorded as they come, or later."""
 
 import hashlib
+import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.analysis.statistics import failures, summarise
 from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
-from pipeline.records.trainings import colour_tag, curves, log_images, mean_or_member, training_params
-from pipeline.sweeps.grid import Point
+from pipeline.params import Params
+from pipeline.records import sweep_view
+from pipeline.records.trainings import NEUTRAL, colour_tag, curves, log_images, mean_or_member, training_params
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
+from pipeline.sweeps.result import Result, choose, compare_best
 from pipeline.tracking import provenance, store
 from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.errors import TrackingError
-from pipeline.tracking.runs import start_run
+from pipeline.tracking.runs import Run, start_run
 from pipeline.tracking.values import Points
 
 SWEEPS = "sweeps"  # the experiment in which sweeps do not drown the lab
@@ -38,7 +42,7 @@ def check(name: str) -> None:
     Raises:
         TrackingError: They cannot.
     """
-    store.check_writable(experiment(), (CHECKED_TAG, name))
+    store.set_experiment_tag(experiment(), CHECKED_TAG, name)
 
 
 class Recorder:
@@ -47,12 +51,12 @@ class Recorder:
     def __init__(self, name: str, images: ImageFiles) -> None:
         self._name = name
         self._images = images
-        self._waiting: list[tuple[Task, Outcome]] = []
+        self._waiting: list[tuple[Task, Outcome, float]] = []
         self._pause_until = 0.0
 
-    def log(self, task: Task, outcome: Outcome) -> None:
+    def log(self, task: Task, outcome: Outcome, seconds: float) -> None:
         """Record a point, and those that wait; a store that fails does not stop the sweep."""
-        self._waiting.append((task, outcome))
+        self._waiting.append((task, outcome, seconds))
         if time.monotonic() < self._pause_until:
             return
         try:
@@ -61,15 +65,17 @@ class Recorder:
             print(f"{self._name}: continues, and records its points later: {error}", file=sys.stderr)
             self._pause_until = time.monotonic() + PAUSE
 
-    def finish(self, points: Sequence[Point], written: Sequence[Path]) -> None:
-        """Record the points that wait, and what was found.
+    def finish(self, results: Sequence[Result], params: Params, written: Sequence[Path]) -> None:
+        """Record the points that wait, what was found at all points, and a view of them.
 
         Raises:
             UserError: The store is out of reach.
         """
         try:
             self._flush()
-            log_sweep(self._name, points, written, own=provenance.given_run() is None)
+            log_sweep(self._name, results, params, written, own=provenance.given_run() is None)
+            points = [result.point for result in results]
+            store.set_experiment_tag(experiment(), sweep_view.tag(self._name), sweep_view.view(self._name, points))
         except TrackingError as error:
             raise UserError(
                 f"{self._name}: its results are whole, in {written[0].parent}, but not all is recorded: {error}; "
@@ -82,10 +88,10 @@ class Recorder:
             self._waiting.pop(0)
 
 
-def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> None:
+def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome, seconds: float) -> None:
     """Log one population of a sweep, once: a top-level run with means over seeds, the seeds nested.
 
-    The run of a population that confirms a point has the tag `role`.
+    The run of a population that confirms a point has the tag `role`. Its training's `seconds` are logged if known.
     """
     at_point = task.point.label() + (" confirmed" if task.confirms else "")
     digest = f"{name} {at_point} {task.digest}"  # sweeps and points that share a population have a run each
@@ -99,7 +105,8 @@ def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> No
         run.log_params(given)
         log_images(run, params.data.dataset, images, "training")
         run.log_metrics(curves(outcome) | _probed(task, outcome))
-        run.log_metrics({"diverged": [(0, float(np.count_nonzero(outcome.diverged_at)))]})
+        diverged = float(np.count_nonzero(outcome.diverged_at))
+        run.log_metrics(_finite({"diverged": diverged, "seconds": seconds} | sweep_view.logarithm(task.point)))
         for at, seed in enumerate(params.train.seeds):
             own = {**given, "seed": seed, "diverged_at": int(outcome.diverged_at[at]) or None}
             run.log_child(
@@ -111,8 +118,8 @@ def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome) -> No
         run.set_tags({OUTPUTS_TAG: digest})
 
 
-def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own: bool) -> None:
-    """Log a sweep's tables, answer and figures, in a run of its `own` or in the one that `mlflow run` has started.
+def log_sweep(name: str, results: Sequence[Result], params: Params, paths: Sequence[Path], *, own: bool) -> None:
+    """Log what a sweep has found and its files, in a run of its `own` or in the one that `mlflow run` has started.
 
     Equal ones are recorded once in a run of their own.
     """
@@ -124,13 +131,39 @@ def log_sweep(name: str, points: Sequence[Point], paths: Sequence[Path], *, own:
         "stage": "sweep",
         "sweep": name,
         LEVEL_TAG: "summary",
+        **NEUTRAL,
         "mlflow.note.content": _answer(paths) + "The points are the runs with the same tag `sweep`.",
     }
     with start_run(f"summary [{name}]", tags, experiment() if own else None) as run:
-        spans = {key: dict.fromkeys(point.values[key] for point in points) for key in points[0].values}
+        points = [result.point.values for result in results if not result.added]
+        spans = {key: dict.fromkeys(values[key] for values in points) for key in points[0]}
         run.log_params({f"grid.{key}": ",".join(values) for key, values in spans.items()})
+        if params.data.holdout:  # otherwise no best point is chosen
+            _log_best(run, results, params)
         run.log_artifacts(paths, "results")
         run.set_tags({OUTPUTS_TAG: digest})
+
+
+def _log_best(run: Run, results: Sequence[Result], params: Params) -> None:
+    """Log the best point of each variant and, on the test images, what it reaches and how the two differ."""
+    chosen, confidence = choose(results), params.evaluate.confidence
+    difference = compare_best(chosen, params.evaluate).difference
+    found = {
+        "test_accuracy/difference": difference.value,
+        "test_accuracy/low": difference.low,
+        "test_accuracy/high": difference.high,
+    }
+    for variant, result in chosen.items():
+        accuracy = result.tested(variant)
+        found[f"test_accuracy/{variant}"] = summarise(accuracy, confidence).mean.value
+        found[f"failed/{variant}"] = failures(accuracy, confidence).count
+        run.log_params({f"best.{variant}.{key}": value for key, value in result.point.values.items()})
+    run.log_metrics(_finite(found))
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, Points]:
+    """Return those values that are known, as metrics of one point each."""
+    return {name: [(0, value)] for name, value in values.items() if math.isfinite(value)}
 
 
 def _answer(paths: Sequence[Path]) -> str:

@@ -19,6 +19,7 @@ LIVE_METRICS = {  # what an epoch reports, and the metric that has its values
     "loss": "validation/loss",
     "accuracy": "validation/accuracy",
 }
+NEUTRAL = {"mlflow.runColor": "#555555"}  # the colour of a run that is of no variant
 SOURCES = {  # the pages of those who have published the images
     "mnist": "https://yann.lecun.com/exdb/mnist/",
     "fashion_mnist": "https://github.com/zalandoresearch/fashion-mnist",

@@ -59,15 +59,15 @@ def connect(named: str | None = None) -> tuple[mlflow.MlflowClient, str]:
         return client, experiment.experiment_id
 
 
-def check_writable(experiment: str, note: tuple[str, str]) -> None:
-    """Make sure that an experiment, which is made if it is missing, can be written: set a tag of it.
+def set_experiment_tag(experiment: str, name: str, value: str) -> None:
+    """Set a tag of an experiment, which is made if it is missing.
 
     Raises:
-        TrackingError: It cannot.
+        TrackingError: It cannot be written.
     """
     client, experiment_id = connect(experiment)
     with variables(BRIEF), translate_errors():
-        client.set_experiment_tag(experiment_id, *note)
+        client.set_experiment_tag(experiment_id, name, value)
 
 
 def has_run(outputs_digest: str, experiment: str | None = None) -> bool:

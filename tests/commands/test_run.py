@@ -43,7 +43,7 @@ def test_a_run_holds_everything_whatever_the_normalisation(project: Path, varian
     kinds = {"pre_activation", "activation"} | ({"normalised"} if variant not in ("plain", "weightnorm") else set())
     drawn = {Path(picture.path).name.split("+")[0] for picture in pictures if picture.path.endswith(".png")}
     assert drawn == {f"layer1_{kind}" for kind in kinds}
-    view = json.loads(client.get_experiment("0").tags[saved_view.TAG])
+    view = json.loads(client.get_experiment("0").tags[saved_view.tag(saved_view.KEY)])
     *_, images = json.loads(view["state"])["compareRunCharts"]
     assert images["imageKeys"] == ["layer1_pre_activation", "layer1_activation", "layer1_normalised"]
     held = read("custom", project / "data" / "custom")

@@ -4,11 +4,13 @@ The session at the end builds on what its earlier tests left, with one store, be
 """
 
 import csv
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -221,7 +223,7 @@ def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, train
     folder, link = printed.splitlines()[-2:]
     assert folder == "All numbers and figures: sweeps/small"
     assert link.startswith("In MLflow (`mlflow ui`): http://127.0.0.1:5000/#/experiments/")
-    assert link.endswith("/runs?searchFilter=tags.sweep%20%3D%20%27small%27&workflowType=machine_learning")
+    assert link.endswith("/runs?viewStateShareKey=sweep-small&compareRunsMode=CHART&workflowType=machine_learning")
     assert max(map(len, printed.splitlines()[:-1])) <= 100
     assert "Accuracy on 6 held-out training images" in answer
     assert "Difference at the two best points, over 2 pairs: " in answer
@@ -291,7 +293,8 @@ def test_the_table_has_what_the_runs_have(project: Path) -> None:
 
 def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
     (run,) = (run for run in runs(project, "tags.sweep = 'small'") if run.info.run_name == "summary [small]")
-    assert run.data.params == {"grid.train.lr": "0.01,0.1", "grid.train.batch_size": "8,10"}
+    grid = {name: value for name, value in run.data.params.items() if name.startswith("grid.")}
+    assert grid == {"grid.train.lr": "0.01,0.1", "grid.train.batch_size": "8,10"}
     assert "mlflow.parentRunId" not in run.data.tags
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     files = {file.path for file in client.list_artifacts(run.info.run_id, "results")}
@@ -299,6 +302,52 @@ def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
         f"results/{name}"
         for name in ("table.csv", "table.tex", "per_seed.csv", "answer.md", "accuracy.png", "accuracy.svg")
     }
+
+
+def test_a_summary_has_what_was_found(project: Path) -> None:
+    (run,) = runs(project, "tags.sweep = 'small' and tags.level = 'summary'")
+    left = project / "sweeps" / "small"
+    assert run.data.tags["mlflow.runColor"] == "#555555"
+    assert run.data.tags["mlflow.note.content"].startswith((left / "answer.md").read_text(encoding="utf-8"))
+    with (left / "per_seed.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    keys, found = ("train.lr", "train.batch_size"), run.data.metrics
+    tested = {}
+    for variant in VARIANTS:
+        best = {key: run.data.params[f"best.{variant}.{key}"] for key in keys}
+        seeds = [row for row in rows if row["variant"] == variant and best.items() <= row.items()]
+        tested[variant] = np.array([float(row["test_accuracy"]) for row in seeds])
+        assert found[f"test_accuracy/{variant}"] == pytest.approx(tested[variant].mean(), abs=1e-8)
+        assert found[f"failed/{variant}"] == 2
+    difference = (tested["batchnorm"] - tested["plain"]).mean()
+    assert found["test_accuracy/difference"] == pytest.approx(difference, abs=1e-8)
+    assert found["test_accuracy/low"] <= difference <= found["test_accuracy/high"]
+
+
+def test_runs_are_told_apart_by_level_and_points_are_whole(project: Path) -> None:
+    found = runs(project, "tags.sweep = 'small'")
+    assert Counter(run.data.tags["level"] for run in found) == {"point": 2 * POINTS, "seed": 4 * POINTS, "summary": 1}
+    for run in points(project, "small"):
+        assert run.inputs
+        assert [used.dataset.name for used in run.inputs.dataset_inputs] == ["custom"]
+        assert run.data.metrics["seconds"] > 0
+        assert run.data.metrics["log10 train.lr"] == np.log10(float(run.data.params["train.lr"]))
+
+
+def test_a_sweep_has_a_view(project: Path) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("sweeps")
+    assert experiment
+    named = json.loads(experiment.tags["mlflow.sharedViewState.sweep-small"])
+    assert named["name"] == "Sweep small"
+    shown = runs(project, json.loads(named["state"])["searchFilter"])
+    assert {run.info.run_id for run in shown} == {run.info.run_id for run in points(project, "small")}
+
+
+def test_without_held_out_images_a_summary_has_no_best_point(project: Path) -> None:
+    done("--grid", "lr=0.4", "--holdout", "0", "--name", "tested")
+    (run,) = runs(project, "tags.sweep = 'tested' and tags.level = 'summary'")
+    assert (run.data.params, run.data.metrics) == ({"grid.train.lr": "0.4"}, {})
 
 
 def test_the_same_command_again_trains_nothing_and_logs_no_point_twice(project: Path, trained: list[str]) -> None:
@@ -322,7 +371,9 @@ def test_a_point_whose_run_was_lost_is_logged_again(project: Path, trained: list
     found = points(project, "small")
     assert len(found) == 2 * POINTS
     (again,) = (run for run in found if run.data.params == lost.data.params)
-    assert again.data.metrics == lost.data.metrics
+    assert lost.data.metrics["seconds"] > 0
+    trained_before = {name: value for name, value in lost.data.metrics.items() if name != "seconds"}
+    assert again.data.metrics == trained_before
 
 
 def test_inside_mlflow_run_the_summary_is_the_run_that_was_started(

@@ -248,11 +248,11 @@ def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]]
     def plan(count: int, act: Callable[[], None]) -> None:
         logged = []
 
-        def counted(name: str, images: Any, task: Any, outcome: Any) -> None:
+        def counted(name: str, images: Any, task: Any, *rest: Any) -> None:
             logged.append(task.digest)
             if len(logged) == count:
                 act()
-            log(name, images, task, outcome)
+            log(name, images, task, *rest)
 
         monkeypatch.setattr(sweep_records, "log_point", counted)
 

@@ -1,6 +1,7 @@
 """The work of a sweep: its plan, its trainings, which resume where an earlier run stopped, and the estimate."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pipeline.sweeps.grid import Point, list_points
 from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, OutcomeJob, outcome_digest
 from pipeline.sweeps.plan import Task, estimate, load_split, plan
 from pipeline.sweeps.result import Result
-from pipeline.sweeps.run import train_tasks
+from pipeline.sweeps.run import TimedJob, train_tasks
 from pipeline.training.job import ThisProcess, Workers
 from pipeline.training.population import Population
 from tests.samples import PARAMS, outcome_of
@@ -81,7 +82,7 @@ def pair_up(tasks: Sequence[Task], outcomes: Mapping[str, Outcome]) -> list[Resu
 
 def swept(tasks: Sequence[Task], workers: Workers) -> list[Result]:
     """The results of all points."""
-    return pair_up(tasks, {task.digest: outcome for task, outcome in train_tasks(tasks, workers)})
+    return pair_up(tasks, {task.digest: outcome for task, outcome, _ in train_tasks(tasks, workers)})
 
 
 def same(one: Sequence[Result], other: Sequence[Result]) -> None:
@@ -136,16 +137,43 @@ def test_a_run_trains_everything_once_and_the_next_one_nothing(
     tasks = plan(points, images, tmp_path / "kept")
     kept = list(train_tasks(tasks, workers))
     assert trained == [task.population for task in tasks]
-    assert [task for task, _ in kept] == tasks
-    first = pair_up(tasks, {task.digest: outcome for task, outcome in kept})
-    assert [outcome for _, outcome in kept] == [result.outcomes[v] for result in first for v in VARIANTS]
+    assert [task for task, *_ in kept] == tasks
+    first = pair_up(tasks, {task.digest: outcome for task, outcome, _ in kept})
+    assert [outcome for _, outcome, _ in kept] == [result.outcomes[v] for result in first for v in VARIANTS]
     assert [result.point for result in first] == points
     assert {*(tmp_path / "kept").iterdir()} == {task.folder for task in tasks}
     trained.clear()
     again = list(train_tasks(tasks, workers))
-    same(pair_up(tasks, {task.digest: outcome for task, outcome in again}), first)
+    same(pair_up(tasks, {task.digest: outcome for task, outcome, _ in again}), first)
     assert trained == []
-    assert [task for task, _ in again] == tasks
+    assert [task for task, *_ in again] == tasks
+
+
+def test_seconds_are_those_of_networks_that_are_trained_now_from_their_beginning(
+    images: ImageFiles, workers: Workers, tmp_path: Path
+) -> None:
+    def seconds(seeds: str) -> list[bool]:
+        """Whether the seconds of the plain and the other networks are known."""
+        spans = {"train.lr": ["0.1"]}
+        tasks = plan(list_points(PARAMS, SETTINGS | SMALL | {"seeds": seeds}, spans), images, tmp_path / "kept")
+        return [took > 0 for *_, took in train_tasks(tasks, workers)]
+
+    assert seconds("0,1") == [True, True]
+    assert seconds("0,1") == [False, False], "stored"
+    assert seconds("0,1,2") == [False, False], "some are stored"
+
+
+def test_a_training_that_goes_on_from_a_checkpoint_has_unknown_seconds(
+    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path
+) -> None:
+    part = plan(points, images, tmp_path)[0].population
+    job = TimedJob(part, tmp_path / "checkpoint")
+    whole, seconds = job.run(split)
+    assert seconds > 0
+    (tmp_path / "checkpoint").write_bytes(b"damaged")
+    again, unknown = job.run(split)
+    assert math.isnan(unknown)
+    np.testing.assert_array_equal(again.test_loss, whole.test_loss)
 
 
 def test_a_result_is_what_training_its_population_gives(
