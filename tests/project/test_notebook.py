@@ -13,6 +13,11 @@ from tools import sandbox
 LAB = Path("notebooks/lab.ipynb")
 
 
+def read(path: Path) -> NotebookNode:
+    notebook: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    return notebook
+
+
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
@@ -25,13 +30,13 @@ def printed(notebook: NotebookNode) -> str:
 
 @pytest.fixture(scope="module")
 def committed() -> NotebookNode:
-    return nbformat.read(ROOT / LAB, as_version=4)  # type: ignore[no-untyped-call]
+    return read(ROOT / LAB)
 
 
 @pytest.mark.filterwarnings("default")  # nbclient's and Jupyter's own
 def test_every_cell_runs(tmp_path: Path, committed: NotebookNode) -> None:
     project = sandbox.make(tmp_path / "project", git=False)
-    notebook = nbformat.read(project / LAB, as_version=4)  # type: ignore[no-untyped-call]
+    notebook = read(project / LAB)
     resources = {"metadata": {"path": str(project / LAB.parent)}}
     NotebookClient(notebook, timeout=600, resources=resources).execute()
     text = printed(notebook)
