@@ -340,17 +340,6 @@ def test_readme_states_the_results_committed_with_it() -> None:
         assert row in README
 
 
-@pytest.mark.parametrize("study", STUDIES)
-def test_a_studys_page_states_the_results_committed_with_it(study: str) -> None:
-    page = (ROOT / "studies" / study / "README.md").read_text(encoding="utf-8")
-    shown = call(ROOT, "git", "show", f"HEAD:studies/{study}/results/answer.md")
-    if shown.returncode:
-        pytest.skip("no Git commit with results here")
-    rows = re.findall(r"^\|.*\|$", page, re.M)
-    assert len(rows) >= 3
-    assert [row for row in rows if row not in shown.stdout] == []
-
-
 def code(text: str) -> list[str]:
     """Code blocks and inline code of Markdown."""
     return re.findall(r"```.*?```|`[^`\n]+`", text, re.S)
