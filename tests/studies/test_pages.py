@@ -52,7 +52,7 @@ def value(number: str) -> float:
 def rounds_to(exact: float, number: str) -> bool:
     """Whether a number is an exact one rounded, whatever its sign: a text may say by how much something is lower."""
     decimals = len(number.partition(".")[2])
-    return abs(abs(exact) - abs(value(number))) <= 0.5 * 10**-decimals * (1 + 1e-6)
+    return abs(abs(exact) - abs(value(number))) <= 0.5 * 10.0**-decimals * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("study", STUDIES)
