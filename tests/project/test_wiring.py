@@ -272,7 +272,8 @@ def test_no_module_of_the_tests_imports_a_test_module_or_conftest() -> None:
 
 
 def test_requirements_name_what_is_imported() -> None:
-    other_names = {"ruamel.yaml": "ruamel", "grpcio": "grpc", "scikit-learn": "sklearn"}
+    other_names = {"ruamel.yaml": "ruamel", "grpcio": "grpc", "scikit-learn": "sklearn", "pillow": "PIL"}
+    other_names |= {"markdown-it-py": "markdown_it", "vl-convert-python": "vl_convert"}
     asked = {
         other_names.get(name := re.split(r"[^A-Za-z0-9._-]", line)[0], name.replace("-", "_"))
         for file in LOCKS

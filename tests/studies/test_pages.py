@@ -33,6 +33,7 @@ def unsupported(text: str, tables: str) -> list[str]:
     """The decimal numbers and intervals of a text of which no number or interval in the tables is a more exact one."""
     known = [value(number) for number in re.findall(NUMBER, tables)]
     intervals = [tuple(map(value, found)) for found in re.findall(INTERVAL, tables)]
+    intervals += [(centre, high, low) for centre, low, high in intervals]  # of the difference the other way round
     missing = [
         " ".join(found)
         for found in re.findall(INTERVAL, text)
@@ -73,5 +74,5 @@ def test_a_number_in_a_studys_answer_is_one_of_its_tables(study: str) -> None:
 
 def test_a_number_that_no_table_has_is_found() -> None:
     tables = "| 0.0188 [0.0140, 0.0236] | 0.9427 | 1,000 |"
-    assert unsupported("by 0.019 [0.014, 0.024], 0.94 after 1,000 steps, -0.0188", tables) == []
+    assert unsupported("by 0.019 [0.014, 0.024], 0.94 after 1,000 steps, -0.0188 [-0.0236, -0.0140]", tables) == []
     assert unsupported("by 0.019 [0.014, 0.025] to 0.95", tables) == ["0.019 0.014 0.025", "0.95"]
