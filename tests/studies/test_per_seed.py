@@ -1,0 +1,98 @@
+"""Anyone can recompute the committed intervals from the values of every seed: here by SciPy, not by our code."""
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tools.sandbox import ROOT, call
+
+STUDIES = sorted(path.parent.name for path in (ROOT / "studies").glob("*/params.yaml"))
+Row = dict[str, str]
+
+
+def committed(file: str) -> str:
+    shown = call(ROOT, "git", "show", f"HEAD:{file}")
+    if shown.returncode:
+        pytest.skip("no Git commit with results here")
+    return shown.stdout
+
+
+def rows(file: str) -> list[Row]:
+    return list(csv.DictReader(io.StringIO(committed(file))))
+
+
+def by_seed(table: Sequence[Row], keys: Sequence[str], column: str) -> dict[tuple[str, ...], dict[str, float]]:
+    """A column's values by seed, for each point and variant; those of trainings that diverged are left out."""
+    values: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    for row in table:
+        if not row["diverged_at"]:
+            values[tuple(row[key] for key in keys)][row["seed"]] = float(row[column])
+    return values
+
+
+def interval(values: Sequence[float]) -> list[float]:
+    """The mean with Student's 95 % interval."""
+    if len(values) < 2:
+        return [*values]
+    mean = np.mean(values)
+    return [float(mean), *stats.t.interval(0.95, len(values) - 1, mean, stats.sem(values))]
+
+
+def close(row: Row, names: Sequence[str], numbers: Sequence[float]) -> bool:
+    """Whether the cells of a row are these numbers, rounded to four digits."""
+    cells = [float(row[name]) for name in names if row[name]]
+    return len(cells) == len(numbers) and np.allclose(cells, numbers, rtol=0, atol=0.5001e-4)
+
+
+def check(row: Row, treatment: dict[str, float], control: dict[str, float]) -> None:
+    for variant, values in (("plain", control), ("batchnorm", treatment)):
+        numbers = [*values.values()]
+        assert close(row, [f"{variant}_{end}" for end in ("accuracy", "low", "high")], interval(numbers)), row
+        assert close(row, [f"{variant}_median"], [float(np.median(numbers))] if numbers else []), row
+        lost = int(row[f"{variant}_n"]) - len(numbers)
+        assert int(row[f"{variant}_failed"]) == lost + sum(number < 0.9 for number in numbers), row
+    pairs = [treatment[seed] - control[seed] for seed in treatment if seed in control]
+    assert int(row["pairs"]) == len(pairs)
+    assert close(row, ["difference", "difference_low", "difference_high"], interval(pairs)), row
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_table_of_a_study_follows_from_its_seeds(study: str) -> None:
+    folder = f"studies/{study}/results"
+    seeds, table = rows(f"{folder}/per_seed.csv"), rows(f"{folder}/table.csv")
+    keys = [key for key in seeds[0] if "." in key]
+    choosing = [row for row in seeds if row.get("role", "choose") == "choose"]
+    values = by_seed(choosing, [*keys, "variant"], "validation_accuracy")
+    for row in table:
+        point = tuple(row[key] for key in keys)
+        check(row, values[*point, "batchnorm"], values[*point, "plain"])
+
+
+@pytest.mark.parametrize("study", ["learning_rate", "position"])
+def test_what_a_study_confirms_follows_from_its_fresh_seeds(study: str) -> None:
+    folder = f"studies/{study}/results"
+    seeds, table = rows(f"{folder}/per_seed.csv"), rows(f"{folder}/confirmed.csv")
+    first, *others = [key for key in seeds[0] if "." in key]
+    fresh = [row for row in seeds if row["role"] == "confirm"]
+    values = by_seed(fresh, [*others, first, "variant"], "test_accuracy")
+    for row in table:
+        group = [row[key] for key in others]
+        both = [values[*group, row[f"{variant}_{first}"], variant] for variant in ("batchnorm", "plain")]
+        assert all(len(one) == 30 for one in both)
+        check(row, *both)
+
+
+def test_the_labs_answer_follows_from_its_seeds() -> None:
+    values = by_seed(rows("results/lab/per_seed.csv"), ["variant"], "test_accuracy")
+    plain, batchnorm = values["plain",], values["batchnorm",]
+    found = json.loads(committed("results/lab/comparisons.json"))["test"]["accuracy"]
+    difference = interval([batchnorm[seed] - plain[seed] for seed in plain])
+    assert np.allclose([found["difference"][end] for end in ("value", "low", "high")], difference, rtol=0, atol=1e-9)
+    failed = {variant: sum(number < 0.9 for number in values[variant,].values()) for variant in ("plain", "batchnorm")}
+    assert {variant: counted["count"] for variant, counted in found["failures"].items()} == failed
