@@ -72,6 +72,14 @@ def test_a_number_in_a_studys_answer_is_one_of_its_tables(study: str) -> None:
     assert [number for text in texts for number in unsupported(text, tables)] == []
 
 
+def test_a_number_in_the_front_pages_answer_is_one_of_the_tables_that_it_names() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The answer")[2].partition("## The studies")[0]
+    lab = call(ROOT, "git", "show", "HEAD:results/lab/answer.md").stdout
+    tables = "\n".join([lab, committed("lab_revisited"), committed("learning_rate")])
+    assert text
+    assert unsupported(text, tables) == []
+
+
 def test_a_number_that_no_table_has_is_found() -> None:
     tables = "| 0.0188 [0.0140, 0.0236] | 0.9427 | 1,000 |"
     assert unsupported("by 0.019 [0.014, 0.024], 0.94 after 1,000 steps, -0.0188 [-0.0236, -0.0140]", tables) == []
