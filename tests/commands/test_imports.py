@@ -11,12 +11,14 @@ from tests.samples import ROOT
 # Triton, PyTorch's compiler, also reports what it leaves as leaked where it was imported before `gc.freeze`.
 NEVER = {"matplotlib.pyplot", "ray", "scipy.stats", "torchvision", "triton"}
 UNUSED = {
+    "answer": {"matplotlib", "mlflow", "scipy", "torch"},
     "download": {"matplotlib", "mlflow", "scipy", "torch"},
     "evaluate": {"mlflow.pyfunc"},
     "run": {"matplotlib", "mlflow.pyfunc"},
     "sweep": {"mlflow", "scipy"},
     "track": {"matplotlib", "mlflow", "scipy", "torch"},
     "train": {"matplotlib", "mlflow.pyfunc"},
+    "view": {"matplotlib", "mlflow", "scipy", "torch"},
 }
 
 

@@ -127,7 +127,7 @@ def test_pytorch_without_cuda_is_installed_by_the_versions_of_the_lock(
 
 
 def test_windows_is_told_to_use_wsl() -> None:
-    done = sandbox.call(ROOT, "make", "help", OS="Windows_NT")
+    done = sandbox.call(ROOT, "make", "--no-print-directory", "help", OS="Windows_NT")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Windows is supported through WSL: run the same commands in a shell of `wsl`" in done.stderr
 

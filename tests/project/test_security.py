@@ -112,4 +112,4 @@ def test_make_audit_asks_about_both_locks_by_their_hashes() -> None:
     (recipe,) = re.findall(r"^audit:.*?(?=^\S)", MAKEFILE, re.M | re.S)
     assert re.search(r"pip-audit==[\d.]+ ", recipe)
     assert {"--require-hashes", "--strict", "requirements.txt", "requirements-dev.txt"} <= set(recipe.split())
-    assert "`make audit`" in README
+    assert "`make audit`" in (ROOT / "docs" / "development.md").read_text(encoding="utf-8")

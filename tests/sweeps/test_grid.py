@@ -213,7 +213,7 @@ def test_a_name_is_the_same_however_the_grid_is_written() -> None:
 
 
 def test_a_name_is_the_same_in_every_process() -> None:
-    assert name(dict(parse_grid(["train.lr=0.01,0.1"]))) == "lr-992a15"
+    assert name(dict(parse_grid(["train.lr=0.01,0.1"]))) == "lr-6b9807"
 
 
 def test_the_file_is_read_once_for_all_points(monkeypatch: pytest.MonkeyPatch) -> None:

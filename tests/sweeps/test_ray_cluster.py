@@ -355,7 +355,7 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     after(3, stop)  # the one that was kept is handed over again
     result = sweep(*command, "--name", "both", "--ray", nodes.client)
     assert result.exit_code == 130
-    assert "5 still to train, " in result.stdout
+    assert "10 still to train, " in result.stdout
     assert "resuming: 2 of 12 networks were trained before\n" in result.stdout
     until = time.monotonic() + 10
     while training(psutil.process_iter()):
@@ -364,7 +364,7 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     assert len(some) == 3
     after(7, stop)
     printed = done(*command, "--name", "both")
-    assert "3 still to train\n" in printed
+    assert "6 still to train\n" in printed
     unlogged()
     both = kept()
     shutil.rmtree("sweeps/.outcomes")
@@ -388,6 +388,6 @@ def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
     )
     some = kept()
     assert len(logged(project, "left")) == len(some) > 0
-    assert f"{4 - len(some)} still to train\n" in done("--grid", "lr=0.01,0.1", *LONG, "--name", "left")
+    assert f"{2 * (4 - len(some))} still to train\n" in done("--grid", "lr=0.01,0.1", *LONG, "--name", "left")
     assert some.items() <= kept().items()
     assert len(logged(project, "left")) == 4
