@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from tests.samples import ROOT
 
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = "\n".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 # What runs what it reads, by the name that it has in the code.
@@ -102,7 +102,7 @@ def servers(text: str) -> list[str]:
 def test_servers_listen_on_localhost() -> None:
     (host,) = cli_args.HOST(click.Command("ui")).params
     assert host.default == "127.0.0.1", "what `mlflow ui` does without flags"
-    shown = [*servers("\n".join(re.findall(r"```sh\n.*?```", README, re.S))), *servers(MAKEFILE)]
+    shown = [*servers("\n".join(re.findall(r"```sh\n.*?```", PAGES, re.S))), *servers(MAKEFILE)]
     assert len(shown) >= 3
     for command in shown:
         assert set(re.findall(r"--host[ =](\S+)", command)) <= {"127.0.0.1"}, command
@@ -112,4 +112,4 @@ def test_make_audit_asks_about_both_locks_by_their_hashes() -> None:
     (recipe,) = re.findall(r"^audit:.*?(?=^\S)", MAKEFILE, re.M | re.S)
     assert re.search(r"pip-audit==[\d.]+ ", recipe)
     assert {"--require-hashes", "--strict", "requirements.txt", "requirements-dev.txt"} <= set(recipe.split())
-    assert "`make audit`" in (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    assert "`make audit`" in PAGES
