@@ -355,7 +355,7 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     after(3, stop)  # the one that was kept is handed over again
     result = sweep(*command, "--name", "both", "--ray", nodes.client)
     assert result.exit_code == 130
-    assert "10 still to train\n" in result.stdout
+    assert ", 10 still to train" in result.stdout
     assert "resuming: 2 of 12 networks were trained before\n" in result.stdout
     until = time.monotonic() + 10
     while training(psutil.process_iter()):
