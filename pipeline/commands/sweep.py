@@ -107,9 +107,8 @@ def sweep(
         extension,
     )
     search.skip_stored()
-    rests = {
-        task.digest: rest for task in search.tasks if (rest := task.rest())
-    }  # tasks of equal populations share one
+    # Tasks of equal populations share one.
+    rests = {task.digest: rest for task in search.tasks if (rest := task.rest())}
     folder = paths.SWEEPS / (name or sweep_name(points))
     results = study_folder / "results" if study_folder else folder
     with _open_workers(
@@ -142,11 +141,11 @@ def sweep(
                     recorder.log(task, outcome, seconds)
                 if new := search.advance(outcomes):
                     print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {networks(new)}")
+            found = search.results(outcomes)
             with write_folder(results) as part:
-                written = write_results(search.results(outcomes), params, part, study)
+                written = write_results(found, params, part, study)
             remove_stale(results, written)
             answer = (results / "answer.md").read_text(encoding="utf-8")
-            found = search.results(outcomes)
             print(result_words(found, params, answer, results))
             recorder.finish(found, params, [results / path.name for path in written])
             print(f"In MLflow (`mlflow ui`): {sweep_link(folder.name)}")

@@ -2,39 +2,21 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from pipeline.params import VARIANTS
 from pipeline.sweeps.outcome import Outcome, OutcomeJob
-from tests.samples import enter
-from tests.sweeping import done, make, points, sweep
+from tests.sweeping import done, points, sweep
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
 
 RATES = ("--grid", "lr=0.01,0.1,1")
 BOTH = (*RATES, "--refine", "3", "--confirm", "5-7", "--name", "both")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("session")
-    make(made)
-    return made
-
-
-@pytest.fixture
-def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The session's project."""
-    enter(folder, monkeypatch)
-    yield folder
-    mlflow.set_tracking_uri("")
 
 
 @pytest.fixture(autouse=True)

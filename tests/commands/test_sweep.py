@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +42,6 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make(tmp_path)
     enter(tmp_path, monkeypatch)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("session")
-    make(made)
-    return made
-
-
-@pytest.fixture
-def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The session's project."""
-    enter(folder, monkeypatch)
-    yield folder
-    mlflow.set_tracking_uri("")
 
 
 @pytest.fixture

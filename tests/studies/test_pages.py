@@ -5,20 +5,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from tools.sandbox import ROOT, call
+from tests.studies.committed import STUDIES, committed
+from tools.sandbox import ROOT
 
-STUDIES = sorted(path.parent.name for path in (ROOT / "studies").glob("*/params.yaml"))
 NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?"
 
 
-def committed(study: str) -> str:
-    """All tables of a study, as committed: results at hand may be those of another processor."""
+def tables_of(study: str) -> str:
+    """All tables of a study, as committed."""
     results = f"studies/{study}/results"
-    names = call(ROOT, "git", "ls-tree", "--name-only", "HEAD", f"{results}/")
-    if names.returncode:
-        pytest.skip("no Git commit with results here")
-    texts = [name for name in names.stdout.split() if name.endswith((".md", ".csv")) and "per_seed" not in name]
-    return "\n".join(call(ROOT, "git", "show", f"HEAD:{name}").stdout for name in texts)
+    names = [
+        name for name in committed(f"{results}/").split() if name.endswith((".md", ".csv")) and "per_seed" not in name
+    ]
+    return "\n".join(committed(f"{results}/{name}") for name in names)
 
 
 def answers(study: str) -> Iterator[str]:
@@ -61,12 +60,12 @@ def test_a_studys_tables_are_rows_of_those_committed_with_it(study: str) -> None
     page = (ROOT / "studies" / study / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\|.*\|$", page, re.M)
     assert len(rows) >= 3
-    assert [row for row in rows if row not in committed(study)] == []
+    assert [row for row in rows if row not in tables_of(study)] == []
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_number_in_a_studys_answer_is_one_of_its_tables(study: str) -> None:
-    tables, texts = committed(study), list(answers(study))
+    tables, texts = tables_of(study), list(answers(study))
     assert len(texts) == 3
     assert texts[0].strip()
     assert [number for text in texts for number in unsupported(text, tables)] == []
@@ -74,8 +73,8 @@ def test_a_number_in_a_studys_answer_is_one_of_its_tables(study: str) -> None:
 
 def test_a_number_in_the_front_pages_answer_is_one_of_the_tables_that_it_names() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The answer")[2].partition("## The studies")[0]
-    lab = call(ROOT, "git", "show", "HEAD:results/lab/answer.md").stdout
-    tables = "\n".join([lab, committed("lab_revisited"), committed("learning_rate")])
+    lab = committed("results/lab/answer.md")
+    tables = "\n".join([lab, tables_of("lab_revisited"), tables_of("learning_rate")])
     assert text
     assert unsupported(text, tables) == []
 

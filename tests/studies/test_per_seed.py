@@ -10,17 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tools.sandbox import ROOT, call
+from tests.studies.committed import STUDIES, committed
 
-STUDIES = sorted(path.parent.name for path in (ROOT / "studies").glob("*/params.yaml"))
 Row = dict[str, str]
-
-
-def committed(file: str) -> str:
-    shown = call(ROOT, "git", "show", f"HEAD:{file}")
-    if shown.returncode:
-        pytest.skip("no Git commit with results here")
-    return shown.stdout
 
 
 def rows(file: str) -> list[Row]:

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from markdown_it import MarkdownIt
 
-from pipeline.analysis import histograms
 from pipeline.analysis.figures import COLOURS, TENSORS, VARIANT_NAMES, errors_of, evenly, layers
-from pipeline.analysis.wording import count_of, setting
-from pipeline.network import activations
+from pipeline.network.activations import BINS, Scale
 from pipeline.params import VARIANTS, Params, Variant
+from pipeline.stages.evaluate.pictures import axes_of, note_of
 from pipeline.stages.evaluate.tested import Tested
 from pipeline.training.history import Floats, History
 
@@ -53,7 +52,7 @@ def page(
     }
     return Template(_asset("page.html")).substitute(
         answer=MarkdownIt("commonmark", {"html": False}).enable("table").render(answer),
-        setting=f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant",
+        note=note_of(params),
         images=images.capitalize(),
         data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         vega=_asset("vega.js"),
@@ -94,23 +93,27 @@ def _histograms(params: Params, histories: Mapping[Variant, History], layer: int
     known = {name for v in VARIANTS for name in histories[v].histograms}
     names = [f"{each}.{kind}" for each in layers(known) for kind in TENSORS if f"{each}.{kind}" in known]
     epochs = evenly(histories["plain"].epochs, EPOCHS)
+    scales, zones = axes_of(params, histories)
     return {
         "epochs": epochs,
         "shown": names.index(f"layer{layer}.pre_activation"),
-        "tensors": [_tensor(name, params.model.activation, histories, epochs) for name in names],
+        "tensors": [_tensor(name, scales[name], zones.get(name, []), histories, epochs) for name in names],
     }
 
 
-def _tensor(name: str, activation: str, histories: Mapping[Variant, History], epochs: list[int]) -> dict[str, Any]:
-    axis = activations.scale(name, activation)
-    saturable = any(f"{name}.saturated" in histories[v].moments for v in VARIANTS)
-    zones = np.array(histograms.saturated_zones(name, activation) if saturable else [])
+def _tensor(
+    name: str,
+    axis: Scale,
+    zones: list[tuple[float, float]],
+    histories: Mapping[Variant, History],
+    epochs: list[int],
+) -> dict[str, Any]:
     layer, kind = name.split(".")
     return {
         "label": f"hidden layer {layer.removeprefix('layer')}: {TENSORS[kind]}",
         "asinh": axis.asinh,
-        "edges": _numbers(np.linspace(axis.low, axis.high, activations.BINS + 1)),
-        "zones": _numbers(np.arcsinh(zones) if axis.asinh else zones),
+        "edges": _numbers(np.linspace(axis.low, axis.high, BINS + 1)),
+        "zones": _numbers(np.arcsinh(zones) if axis.asinh else np.array(zones)),
         "shares": [
             _numbers(_shares(histories[v].histograms[name][:, epochs].sum(axis=0)))
             if name in histories[v].histograms

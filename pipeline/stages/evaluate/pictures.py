@@ -28,7 +28,7 @@ def pictures(
     """Draw both variants, by the names of the files; `layer` is the one that the lab shows."""
     final = {v: {name: counts[:, -1] for name, counts in histories[v].histograms.items()} for v in VARIANTS}
     where = "validation" if params.data.holdout else "test"
-    note = _note(params)
+    note = note_of(params)
     survived = {v: tested[v].diverged_at == 0 for v in VARIANTS}
     accuracy = compare(tested["batchnorm"].accuracy, tested["plain"].accuracy, params.evaluate.confidence)
     typical = {v: lower_median(tested[v].accuracy) for v in VARIANTS}
@@ -37,7 +37,7 @@ def pictures(
     return {
         "activations": histograms.by_layer(
             final,
-            *_axes(params, histories),
+            *axes_of(params, histories),
             f"{note} After the last epoch, over all validation images and units.",
         ),
         "activations_lab_view": histograms.lab_view(
@@ -86,10 +86,10 @@ def activations_by_epoch(
 ) -> Iterator[NDArray[np.uint8]]:
     """Draw the activations of both variants after some epochs, as images [height, width, 3]."""
     counts = {v: histories[v].histograms for v in VARIANTS}
-    return histograms.frames_by_layer(counts, *_axes(params, histories), epochs, _note(params))
+    return histograms.frames_by_layer(counts, *axes_of(params, histories), epochs, note_of(params))
 
 
-def _axes(
+def axes_of(
     params: Params, histories: Mapping[Variant, History]
 ) -> tuple[dict[str, Scale], dict[str, list[tuple[float, float]]]]:
     """Return the scale of every hidden tensor, and where those saturate that can."""
@@ -102,7 +102,8 @@ def _axes(
     )
 
 
-def _note(params: Params) -> str:
+def note_of(params: Params) -> str:
+    """Say what was trained: the line under every picture."""
     return f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant."
 
 
@@ -114,8 +115,8 @@ def animation(params: Params, histories: Mapping[Variant, History], layer: int) 
     words = (
         f"What the {UNITS[activation]} of hidden layer {layer} receive",
         f"input of the {activation} function (no unit; asinh scale)",
-        f"{setting(params)}; {count_of(len(params.train.seeds), 'seed')} of each variant. Over all seeds, units and "
-        "validation images. Grey: saturated, within 1 % of the limits (ReLU: 0).",
+        f"{note_of(params)} Over all seeds, units and validation images. "
+        "Grey: saturated, within 1 % of the limits (ReLU: 0).",
     )
     zones = histograms.saturated_zones(tensor, activation)
     return animate(received, activations.scale(tensor, activation), zones, words)

@@ -1,0 +1,15 @@
+"""The studies, and the files that are committed: those at hand may be of another processor."""
+
+import pytest
+
+from tools.sandbox import ROOT, call
+
+STUDIES = sorted(path.parent.name for path in (ROOT / "studies").glob("*/params.yaml"))
+
+
+def committed(file: str) -> str:
+    """The content of a file, or of a folder its list, at HEAD; without a commit the test is skipped."""
+    shown = call(ROOT, "git", "show", f"HEAD:{file}")
+    if shown.returncode:
+        pytest.skip("no Git commit with results here")
+    return shown.stdout
