@@ -72,7 +72,11 @@ def shift(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
     study = load_study(STUDY)
     grids = [parse_grid(texts) for texts in study.grids]
     points = list_points(paths.PARAMS, {**study.overrides, "train.epochs": "1", "train.device": "cpu"}, *grids)
-    return _sweeps(_settings(params.train), partial(plan, points, probe=study.probe))
+
+    def plan_study(images: ImageFiles, folder: Path) -> Sequence[Task]:
+        return plan(points, {points[0].params.data: images}, folder, study.probe)
+
+    return _sweeps(_settings(params.train), plan_study)
 
 
 def _sweeps(settings: Train, plan: Callable[[ImageFiles, Path], Sequence[Task]]) -> Iterator[float]:
@@ -86,7 +90,8 @@ def _sweeps(settings: Train, plan: Callable[[ImageFiles, Path], Sequence[Task]])
 def list_tasks(workers: int, images: ImageFiles, folder: Path, **overrides: str) -> list[Task]:
     """Return a sweep over learning rates that has the same number of populations for each worker."""
     rates = [f"{rate:.6g}" for rate in np.linspace(0.05, 0.15, POINTS * workers)]
-    return plan(list_points(paths.PARAMS, {"device": "cpu", **overrides}, {"train.lr": rates}), images, folder)
+    points = list_points(paths.PARAMS, {"device": "cpu", **overrides}, {"train.lr": rates})
+    return plan(points, {points[0].params.data: images}, folder)
 
 
 def rate(tasks: Sequence[Task], workers: Workers) -> float:

@@ -62,9 +62,10 @@ def _rate(workers: int, images: ImageFiles, folder: Path, split: Split) -> float
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, **NODE})
     tasks = list_tasks(workers, images, folder)
     try:
-        with ray_cluster.connect(cluster.address, tasks[0].population.train, split) as connected:
-            list(train_tasks(list_tasks(workers, images, folder / "warm")[: len(VARIANTS) * workers], connected))
-            return rate(tasks, connected)
+        data = tasks[0].point.params.data
+        with ray_cluster.connect(cluster.address, tasks[0].population.train, {data: split}) as connected:
+            list(train_tasks(list_tasks(workers, images, folder / "warm")[: len(VARIANTS) * workers], connected[data]))
+            return rate(tasks, connected[data])
     finally:
         cluster.shutdown()
 

@@ -126,6 +126,11 @@ def accuracy_cells(accuracy: Floats, confidence: float) -> list[str]:
     return [*counts, *_bounds(summary.mean), *map(format_number, spread)]
 
 
+def for_each(names: Sequence[str], heads: Sequence[str], between: str = "_") -> list[str]:
+    """Return heads for each of some names, which they begin with; a single name needs no telling apart."""
+    return [f"{name}{between}{head}" if len(names) > 1 else head for name in names for head in heads]
+
+
 def difference_cells(comparison: Comparison) -> list[str]:
     """Return the cells below `DIFFERENCE` of a comparison."""
     return [*_bounds(comparison.difference), str(comparison.pairs), format_p(comparison.sign_flip)]

@@ -1,12 +1,13 @@
 """Words for parameters and their values, as figures and answers show them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.params import Params
 
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST", "custom": "custom images"}
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
 KEYS = {
+    "data.dataset": "images",
     "train.lr": "learning rate",
     "train.batch_size": "batch size",
     "train.weight_decay": "weight decay",
@@ -15,6 +16,7 @@ KEYS = {
     "model.initial_deviation": "initial deviation",
 }
 VALUES = {
+    **DATASETS,
     **OPTIMIZERS,
     "relu": "ReLU",
     "after_activation": "after the activation",
@@ -48,7 +50,7 @@ def setting(params: Params, varied: Collection[str] = ()) -> str:
     hidden, batches, epochs = "model.hidden" in varied, "train.batch_size" in varied, "train.epochs" in varied
     size = "" if hidden else f"{'-'.join(map(str, model.hidden))} "
     parts = [
-        DATASETS[params.data.dataset],
+        *([] if "data.dataset" in varied else [DATASETS[params.data.dataset]]),
         f"{size}hidden {'' if 'model.activation' in varied else value_words(model.activation) + ' '}units",
         *([] if "train.optimizer" in varied else [OPTIMIZERS[train.optimizer]]),
         *([] if "train.lr" in varied else [f"learning rate {train.lr:g}"]),
@@ -61,6 +63,12 @@ def setting(params: Params, varied: Collection[str] = ()) -> str:
 def count_of(count: int, noun: str) -> str:
     """Return a count with its noun, such as `1 pair` or `10 pairs`."""
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return words as a list in a sentence, such as `a and b` or `a, b and c`."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def duration(seconds: float) -> str:

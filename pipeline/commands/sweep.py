@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,16 +16,16 @@ from pipeline.commands.pages import sweep_link
 from pipeline.data.dataset import Split
 from pipeline.errors import UserError
 from pipeline.files import write_folder
-from pipeline.params import VARIANTS, ParamsFile, Train, load
+from pipeline.params import Data, ParamsFile, Train, load
 from pipeline.sweeps.best_of_k import check_best_of_k
 from pipeline.sweeps.grid import LARGE, Grid, count_groups, count_points, list_points, parse_grid, sweep_name
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.output import remove_stale, write_results
-from pipeline.sweeps.plan import claim_name, estimate, load_split, plan, without_pixels
+from pipeline.sweeps.plan import Task, claim_name, estimate, load_splits, plan, without_pixels
 from pipeline.sweeps.run import train_tasks
 from pipeline.sweeps.search import MOST, Extension, Search, point_maker
 from pipeline.sweeps.seeds import parse_seeds
-from pipeline.sweeps.study import Study, load_study
+from pipeline.sweeps.study import Study, load_study, parse_variants
 from pipeline.sweeps.terminal import networks, plan_words, result_words
 from pipeline.tracking.process import exclusive
 from pipeline.training.job import Workers
@@ -45,6 +45,7 @@ BETWEEN_KEYS = re.compile(r"\s+(?=[^\s=\[\](),]+=)")  # lists and ranges may hav
     type=click.Path(path_type=Path),
     help="A folder whose params.yaml holds `grid` and `set`.",
 )
+@click.option("--variants", metavar="NAMES", help="What to compare, first the control; by default plain,batchnorm.")
 @click.option(
     "--refine",
     type=click.IntRange(0, MOST),
@@ -65,6 +66,7 @@ def sweep(
     grid_texts: tuple[str, ...],
     grids: str | None,
     study_folder: Path | None,
+    variants: str | None,
     refine: int | None,
     confirm: str | None,
     name: str | None,
@@ -73,12 +75,13 @@ def sweep(
     yes: bool,
     overrides: dict[str, str],
 ) -> None:
-    """Train both variants, all seeds, at every point of a grid. The same command again resumes where it stopped.
+    """Train all variants, all seeds, at every point of a grid. The same command again resumes where it stopped.
 
     \b
     python -m pipeline sweep --grid train.lr=0.001,0.01,0.1 --grid train.batch_size=60,2000
     python -m pipeline sweep --grid "train.lr=log(1e-4,1,9)" --data.holdout 10000
     python -m pipeline sweep --grid "train.lr=log(1e-4,1,9)" --data.holdout 10000 --refine 4 --confirm 100-129
+    python -m pipeline sweep --variants plain,batchnorm,layernorm --grid train.lr=0.001,0.01 --data.holdout 10000
     python -m pipeline sweep --study studies/learning_rate --dry-run
     python -m pipeline sweep --study studies/learning_rate --ray auto
     """
@@ -93,38 +96,48 @@ def sweep(
     params = load(paths.PARAMS, overrides)
     seeds = study.confirm if confirm is None else confirm
     extension = Extension(study.refine if refine is None else refine, parse_seeds("confirm", seeds) if seeds else ())
-    _check_count(spans, len(params.train.seeds), len(extension.seeds), yes)
+    compared = parse_variants("variants", [*map(str.strip, variants.split(","))]) if variants else study.variants
+    _check_count(spans, len(compared), len(params.train.seeds), len(extension.seeds), yes)
     points = list_points(paths.PARAMS, overrides, *spans)
     extension.check(params, points)
     if study.best_of_k:
         check_best_of_k(points, params.data.holdout)
-    images = load_or_fetch_images(params.data)
-    split = load_split(params, points, images, device=None if ray is None else "cpu")
+    images = {data: load_or_fetch_images(data) for data in dict.fromkeys(point.params.data for point in points)}
+    splits = load_splits(params, points, images, device=None if ray is None else "cpu")
     search = Search(
         points,
-        partial(plan, images=images, folder=paths.OUTCOMES, probe=study.probe),
-        point_maker(ParamsFile(paths.PARAMS), overrides, without_pixels(split)),
+        partial(plan, variants=compared, images=images, folder=paths.OUTCOMES, probe=study.probe),
+        point_maker(ParamsFile(paths.PARAMS), overrides, {data: without_pixels(one) for data, one in splits.items()}),
         extension,
+        study.choose,
     )
     search.skip_stored()
     # Tasks of equal populations share one.
     rests = {task.digest: rest for task in search.tasks if (rest := task.rest())}
     folder = paths.SWEEPS / (name or sweep_name(points))
     results = study_folder / "results" if study_folder else folder
-    with _open_workers(
-        ray if rests else None, params.train, split, sum(rest.epochs() for rest in rests.values())
-    ) as workers:
-        seconds = estimate([*rests.values()], split, workers.count) if dry_run else None
+    epochs = sum(rest.epochs() for rest in rests.values())
+    with _open_workers(ray if rests else None, params.train, splits, epochs) as workers:
+        count = next(iter(workers.values())).count
+        seconds = None
+        if dry_run:
+            first = {task.digest: task for task in search.tasks if task.digest in rests}
+            by_images = _by_images([*first.values()])
+            seconds = sum(
+                estimate([rests[task.digest] for task in tasks], splits[data], count)
+                for data, tasks in by_images.items()
+            )
         left = sum(len(population.seeds) for population in rests.values())
-        print(plan_words(folder.name, search.points, search.tasks, left, workers.count, seconds))
+        print(plan_words(folder.name, search.points, search.tasks, left, count, seconds))
         if ahead := search.ahead():
             print(f"then {', and '.join(ahead)}")
         if not params.data.holdout:
             print("data.holdout is 0: accuracies are the test images', so no best point is chosen")
         if dry_run:
             return
-        del split
-        workers.start()
+        splits.clear()  # the workers have the images
+        for each in workers.values():
+            each.start()
         from pipeline.records.sweeps import Recorder, check  # imports MLflow, while workers start
         from pipeline.tracking import outbox
 
@@ -136,9 +149,10 @@ def sweep(
             outcomes: dict[str, Outcome] = {}
             new = search.tasks
             while new:
-                for task, outcome, seconds in train_tasks(new, workers):
-                    outcomes[task.digest] = outcome
-                    recorder.log(task, outcome, seconds)
+                for data, tasks in _by_images(new).items():
+                    for task, outcome, seconds in train_tasks(tasks, workers[data]):
+                        outcomes[task.digest] = outcome
+                        recorder.log(task, outcome, seconds)
                 if new := search.advance(outcomes):
                     print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {networks(new)}")
             found = search.results(outcomes)
@@ -151,22 +165,33 @@ def sweep(
             print(f"In MLflow (`mlflow ui`): {sweep_link(folder.name)}")
 
 
-def _check_count(grids: Sequence[Grid], seeds: int, confirming: int, yes: bool) -> None:
+def _by_images(tasks: Sequence[Task]) -> dict[Data, list[Task]]:
+    """Group tasks by the section that names their images."""
+    grouped: dict[Data, list[Task]] = {}
+    for task in tasks:
+        grouped.setdefault(task.point.params.data, []).append(task)
+    return grouped
+
+
+def _check_count(grids: Sequence[Grid], variants: int, seeds: int, confirming: int, yes: bool) -> None:
     """Check that the trainings of some grids are few, or meant: those with the seeds that choose and that confirm."""
-    trainings = len(VARIANTS) * sum(seeds * count_points(grid) + confirming * count_groups(grid) for grid in grids)
+    trainings = variants * sum(seeds * count_points(grid) + confirming * count_groups(grid) for grid in grids)
     if trainings > LARGE and not yes:
         raise UserError(f"the grid has {trainings} trainings, more than {LARGE}; give --yes if it is meant")
 
 
 @contextlib.contextmanager
-def _open_workers(address: str | None, settings: Train, split: Split, model_epochs: int) -> Iterator[Workers]:
-    """Open what trains: this machine or a Ray cluster."""
+def _open_workers(
+    address: str | None, settings: Train, splits: Mapping[Data, Split], model_epochs: int
+) -> Iterator[Mapping[Data, Workers]]:
+    """Open what trains, for the images of every section `data`: this machine or a Ray cluster."""
     if address is None:
-        with open_workers(settings, split, model_epochs) as workers:
-            del split  # the workers have the images
-            yield workers
+        with contextlib.ExitStack() as stack:
+            yield {
+                data: stack.enter_context(open_workers(settings, split, model_epochs)) for data, split in splits.items()
+            }
         return
     from pipeline.sweeps import ray_cluster  # Ray is an extra
 
-    with ray_cluster.connect(address, settings, split) as cluster:
-        yield cluster
+    with ray_cluster.connect(address, settings, splits) as clusters:
+        yield clusters

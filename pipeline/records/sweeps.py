@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.analysis.statistics import failures, summarise
 from pipeline.data.images import ImageFiles
 from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.params import Data, Params
 from pipeline.records import sweep_view
 from pipeline.records.trainings import NEUTRAL, colour_tag, curves, log_images, mean_or_member, training_params
 from pipeline.sweeps.outcome import Outcome
@@ -48,7 +48,7 @@ def check(name: str) -> None:
 class Recorder:
     """Records the points of a sweep as they come or, while the store is out of reach, later."""
 
-    def __init__(self, name: str, images: ImageFiles) -> None:
+    def __init__(self, name: str, images: Mapping[Data, ImageFiles]) -> None:
         self._name = name
         self._images = images
         self._waiting: list[tuple[Task, Outcome, float]] = []
@@ -84,7 +84,8 @@ class Recorder:
 
     def _flush(self) -> None:
         while self._waiting:
-            log_point(self._name, self._images, *self._waiting[0])
+            task, outcome, seconds = self._waiting[0]
+            log_point(self._name, self._images[task.point.params.data], task, outcome, seconds)
             self._waiting.pop(0)
 
 
@@ -147,12 +148,12 @@ def log_sweep(name: str, results: Sequence[Result], params: Params, paths: Seque
 def _log_best(run: Run, results: Sequence[Result], params: Params) -> None:
     """Log the best point of each variant and, on the test images, what it reaches and how the two differ."""
     chosen, confidence = choose(results), params.evaluate.confidence
-    difference = compare_best(chosen, params.evaluate).difference
-    found = {
-        "test_accuracy/difference": difference.value,
-        "test_accuracy/low": difference.low,
-        "test_accuracy/high": difference.high,
-    }
+    found: dict[str, float] = {}
+    for variant, comparison in compare_best(chosen, params.evaluate).items():
+        whose = f" {variant}" if len(chosen) > 2 else ""
+        difference = comparison.difference
+        found[f"test_accuracy/difference{whose}"] = difference.value
+        found[f"test_accuracy/low{whose}"], found[f"test_accuracy/high{whose}"] = difference.low, difference.high
     for variant, result in chosen.items():
         accuracy = result.tested(variant)
         found[f"test_accuracy/{variant}"] = summarise(accuracy, confidence).mean.value

@@ -12,6 +12,7 @@ from pipeline.analysis.tables import (
     Table,
     accuracy_cells,
     difference_cells,
+    for_each,
     format_failed,
     format_interval,
     format_p,
@@ -20,7 +21,7 @@ from pipeline.analysis.tables import (
 )
 from pipeline.analysis.verdicts import Question, judge, rule
 from pipeline.analysis.wording import count_of
-from pipeline.params import VARIANTS, Evaluate, Variant
+from pipeline.params import Evaluate, Variant
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.refine import has_numbers, number_of
 from pipeline.sweeps.result import Result, choose, compare_best, groups
@@ -47,9 +48,11 @@ def describe_best(results: Sequence[Result], settings: Evaluate, holdout: int) -
             f"{format_interval(summary.mean, missing='–')}, median {format_quartiles(summary, missing='–')}, "
             f"failed {format_failed(accuracy, settings.confidence)}."
         )
-    comparison = compare_best(chosen, settings)
-    lines += ["", f"Difference at the two best points, over {count_of(comparison.pairs, 'pair')}{_found(comparison)}."]
-    lines += _more(chosen, comparison, settings)
+    control, *treatments = chosen
+    for variant, comparison in compare_best(chosen, settings).items():
+        which = "the two best points" if len(treatments) == 1 else f"the best points of {_pair(variant, control)}"
+        lines += ["", f"Difference at {which}, over {count_of(comparison.pairs, 'pair')}{_found(comparison)}."]
+        lines += _more({control: chosen[control], variant: chosen[variant]}, comparison, settings)
     if len(groups(results)) > 1:
         lines += ["", *_best_by_group(results, settings)]
     if where := _places(results):
@@ -69,16 +72,16 @@ def how_chosen(results: Sequence[Result], best: str = "The best point of each va
 
 
 def best_table(results: Sequence[Result], settings: Evaluate) -> Table:
-    """Return a header, and a row for each group: both variants on the test images, each at its best point.
+    """Return a header, and a row for each group: all variants on the test images, each at its best point.
 
     A row has the group's values; for each variant the best value of the first key, the number of trainings, of those
     that failed and of those that diverged, then of the others' accuracy the mean with its interval, the median and the
-    quartiles; and the difference of the variants with its interval, the number of pairs and the p of their sign-flip
-    test.
+    quartiles; and for each variant but the control the difference from that with its interval, the number of pairs
+    and the p of their sign-flip test.
     """
     key, *others = results[0].point.values
     header = [*others]
-    for variant in VARIANTS:
+    for variant in results[0].variants:
         header += [f"{variant}_{column}" for column in (key, *ACCURACIES)]
     rows = []
     for values, group in groups(results).items():
@@ -86,8 +89,14 @@ def best_table(results: Sequence[Result], settings: Evaluate) -> Table:
         row = [*values]
         for variant, result in chosen.items():
             row += [result.point.values[key], *accuracy_cells(result.tested(variant), settings.confidence)]
-        rows.append([*row, *difference_cells(compare_best(chosen, settings))])
-    return [*header, *DIFFERENCE], rows
+        for comparison in compare_best(chosen, settings).values():
+            row += difference_cells(comparison)
+        rows.append(row)
+    return [*header, *for_each(results[0].variants[1:], DIFFERENCE)], rows
+
+
+def _pair(variant: Variant, control: Variant) -> str:
+    return f"{VARIANT_NAMES[variant]} and {VARIANT_NAMES[control]}"
 
 
 def _found(comparison: Comparison) -> str:
@@ -99,27 +108,34 @@ def _found(comparison: Comparison) -> str:
 
 def judge_best(results: Sequence[Result], settings: Evaluate, primary: str | None) -> list[str]:
     """Say what the comparisons at the best points show: equal ones, of a group that has both, are one."""
-    chosen = choose(results)
-    grouped = {", ".join(values): choose(group) for values, group in groups(results).items()}
-    names = {name: BEST if pair == chosen else name for name, pair in grouped.items()}
-    family = {BEST: chosen} | {names[name]: pair for name, pair in grouped.items()}
-    questions = {name: Question(compare_best(pair, settings), margin=settings.margin) for name, pair in family.items()}
-    judgements = judge(questions, names.get(primary, primary) if primary else None, settings.confidence)
-    called = {BEST: ", ".join([BEST, *(name for name in names if names[name] == BEST and len(names) > 1)])}
+    chosen, grouped = choose(results), groups(results)
+    control, *treatments = chosen
+    questions: dict[str, Question] = {}
+    names: dict[str, list[str]] = {}  # all that a comparison is called
+    for values, points in [((BEST,), chosen), *((values, choose(group)) for values, group in grouped.items())]:
+        for variant, comparison in compare_best(points, settings).items():
+            whose = [VARIANT_NAMES[variant]] if len(treatments) > 1 else []
+            is_best = all(points[one] is chosen[one] for one in (control, variant))
+            name = ", ".join([*((BEST,) if is_best else values), *whose])
+            questions[name] = Question(comparison, margin=settings.margin)
+            names.setdefault(name, []).append(", ".join([*values, *whose]))
+    known = next((name for name, called in names.items() if primary in called), primary)
+    judgements = judge(questions, known, settings.confidence)
     rows = [
-        [called.get(name, name), format_p(judgement.p, missing="–"), judgement.verdict]
+        [", ".join(names[name] if len(grouped) > 1 else [name]), format_p(judgement.p, missing="–"), judgement.verdict]
         for name, judgement in judgements.items()
     ]
+    on = VARIANT_NAMES[treatments[0]] if len(treatments) == 1 else "the variant"
     return [
         "",
-        *markdown_table(["compared", "corrected p", "verdict on Batch Normalization"], rows),
+        *markdown_table(["compared", "corrected p", f"verdict on {on}"], rows),
         "",
         rule(primary, settings.margin),
     ]
 
 
 def _more(chosen: Mapping[Variant, Result], comparison: Comparison, settings: Evaluate) -> list[str]:
-    """Say what is known of the two best points beyond their mean difference."""
+    """Say what is known of the best points of two variants, the control first, beyond their mean difference."""
     lines = []
     if comparison.learned and comparison.learned[1] < comparison.pairs:
         among, count = comparison.learned
@@ -128,7 +144,8 @@ def _more(chosen: Mapping[Variant, Result], comparison: Comparison, settings: Ev
     both = np.all([result.examined(variant).diverged_at == 0 for variant, result in chosen.items()], axis=0)
     correct = {variant: result.examined(variant).correct for variant, result in chosen.items()}
     if all(array.size for array in correct.values()):
-        anew = for_new_images(correct["batchnorm"][both], correct["plain"][both], settings.confidence)
+        control, treatment = (array[both] for array in correct.values())
+        anew = for_new_images(treatment, control, settings.confidence)
         if np.isfinite(anew.low):
             lines += [
                 "",
@@ -140,9 +157,10 @@ def _more(chosen: Mapping[Variant, Result], comparison: Comparison, settings: Ev
 def _best_by_group(results: Sequence[Result], settings: Evaluate) -> list[str]:
     key, *others = results[0].point.values
     header = [*others]
-    for variant in VARIANTS:
+    for variant in results[0].variants:
         header += [f"{VARIANT_NAMES[variant]}: {column}" for column in (f"best {key}", "test accuracy", "failed")]
-    header += ["difference", "pairs", "p"]
+    treatments = [VARIANT_NAMES[variant] for variant in results[0].variants[1:]]
+    header += for_each(treatments, ["difference", "pairs", "p"], ": ")
     rows = []
     for values, group in groups(results).items():
         chosen = choose(group)
@@ -154,9 +172,10 @@ def _best_by_group(results: Sequence[Result], settings: Evaluate) -> list[str]:
                 format_interval(summarise(accuracy, settings.confidence).mean),
                 format_failed(accuracy, settings.confidence),
             ]
-        comparison = compare_best(chosen, settings)
-        difference = format_interval(comparison.difference)
-        rows.append([*row, difference, str(comparison.pairs), format_p(comparison.sign_flip)])
+        for comparison in compare_best(chosen, settings).values():
+            difference = format_interval(comparison.difference)
+            row += [difference, str(comparison.pairs), format_p(comparison.sign_flip)]
+        rows.append(row)
     return [
         f"Likewise for each choice of {' and '.join(others)}, each variant at its own best {key}:",
         "",

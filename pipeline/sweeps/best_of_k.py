@@ -6,10 +6,10 @@ import numpy as np
 
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import interval
-from pipeline.analysis.tables import Table, format_interval
+from pipeline.analysis.tables import Table, for_each, format_interval
 from pipeline.analysis.wording import key_words
 from pipeline.errors import UserError
-from pipeline.params import VARIANTS, Variant
+from pipeline.params import Variant
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.refine import check_numeric
 from pipeline.sweeps.result import Result, groups
@@ -62,24 +62,27 @@ def best_of_k(results: Sequence[Result], draws: Sequence[int], confidence: float
         draws: The numbers k of values that are drawn.
         confidence: Probability that an interval covers what it estimates, between 0 and 1.
     """
-    header = [*list(results[0].point.values)[1:], "k", *(VARIANT_NAMES[variant] for variant in VARIANTS), "lead"]
+    names = [VARIANT_NAMES[variant] for variant in results[0].variants]
+    header = [*list(results[0].point.values)[1:], "k", *names, *for_each(names[1:], ["lead"], ": ")]
     rows = []
     for values, group in groups(results).items():
-        accuracies = {variant: _by_seed(group, variant) for variant in VARIANTS}
+        accuracies = [_by_seed(group, variant) for variant in results[0].variants]
         for k in draws:
-            plain, batchnorm = (expected_best(accuracies[variant], k) for variant in VARIANTS)
-            cells = [format_interval(interval(column, confidence)) for column in (plain, batchnorm, batchnorm - plain)]
-            rows.append([*values, str(k), *cells])
+            control, *others = (expected_best(seeds, k) for seeds in accuracies)
+            columns = [control, *others, *(other - control for other in others)]
+            rows.append([*values, str(k), *(format_interval(interval(column, confidence)) for column in columns)])
     return header, rows
 
 
 def explain_best_of_k(results: Sequence[Result]) -> list[str]:
     """Return lines of Markdown that say what the table shows."""
     key = key_words(next(iter(results[0].point.values)))
+    control, *treatments = (VARIANT_NAMES[variant] for variant in results[0].variants)
+    lead = treatments[0] if len(treatments) == 1 else "each variant"
     return [
         f"Expected held-out accuracy of the best of k values of the {key} that are drawn at random, with replacement, "
         "from the grid (Dodge et al. 2019, equation 7), computed for each seed and averaged over seeds, with "
-        "Student's intervals over seeds; the lead is Batch Normalization minus plain, seed by seed. The best is "
+        f"Student's intervals over seeds; the lead is {lead} minus {control}, seed by seed. The best is "
         "chosen by the accuracy that is reported, so a value is not that of a fresh test. A training that diverged "
         f"counts as {CHANCE:g} (chance); points that refinement added do not count.",
     ]

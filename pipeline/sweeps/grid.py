@@ -16,8 +16,8 @@ from pipeline.errors import UserError
 from pipeline.params import Params, ParamsFile, format_value, parse
 
 RANGE = re.compile(r"(log|lin|random)\(([^,()]+),([^,()]+),([^,()]+)\)")
-# All points share the images, the seeds, the device and the evaluation.
-SHARED = ("data.", "train.seeds", "train.device", "train.threads", "train.matmul_precision", "evaluate.")
+# All points share how many images are held out, the seeds, the device and the evaluation.
+SHARED = ("data.holdout", "train.seeds", "train.device", "train.threads", "train.matmul_precision", "evaluate.")
 
 Grid = Mapping[str, Sequence[str]]  # the values of every key, as YAML text
 
@@ -153,7 +153,7 @@ def full_name(key: str, known: Mapping[str, Any]) -> str:
     if len(matches) != 1:
         raise UserError(f"grid {key}: {'ambiguous' if matches else 'not a parameter'}; choose from {', '.join(known)}")
     if matches[0].startswith(SHARED):
-        shared = "the images, the seeds, the processor and how they are evaluated"
+        shared = "data.holdout, the seeds, the processor and how they are evaluated"
         raise UserError(f"grid {matches[0]}: all points share {shared}")
     return matches[0]
 
@@ -170,7 +170,7 @@ def _values(key: str, text: str) -> list[str]:
         values = parse(f"[{text}]")
     except ValueError as error:
         raise UserError(f"grid {key}: cannot be read: {error}") from None
-    if not values or None in values:
+    if not values:
         raise UserError(f"grid {key}={text}: a value is empty")
     return [format_value(value) for value in values]
 

@@ -10,7 +10,7 @@ from pipeline.analysis.tables import latex_table, markdown_table
 from pipeline.analysis.wording import count_of, setting
 from pipeline.errors import UserError
 from pipeline.files import to_csv, write_atomic
-from pipeline.params import VARIANTS, Params
+from pipeline.params import Params
 from pipeline.sweeps import panels
 from pipeline.sweeps.best import best_table
 from pipeline.sweeps.best_of_k import best_of_k, explain_best_of_k
@@ -70,8 +70,9 @@ def remove_stale(folder: Path, written: Sequence[Path]) -> None:
 
 def _accuracy_figure(results: Sequence[Result], params: Params) -> "Figure":
     settings, holdout = params.evaluate, params.data.holdout
+    variants = results[0].variants
     chosen = {
-        variant: [best(group, variant) for group in groups(results).values()] if holdout else [] for variant in VARIANTS
+        variant: [best(group, variant) for group in groups(results).values()] if holdout else [] for variant in variants
     }
     finals = {
         variant: [
@@ -82,7 +83,7 @@ def _accuracy_figure(results: Sequence[Result], params: Params) -> "Figure":
             )
             for result in results
         ]
-        for variant in VARIANTS
+        for variant in variants
     }
     points = [result.point.values for result in results]
     seeds = count_of(len(params.train.seeds), "seed")

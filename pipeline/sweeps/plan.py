@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from pipeline.data.dataset import Examples, Split, check_batches, split
 from pipeline.data.images import ImageFiles
 from pipeline.files import to_json, write_atomic
 from pipeline.network.device import configure_device, device_memory
-from pipeline.params import VARIANTS, Params, Variant
+from pipeline.network.normalisation import NORMS, check_variant
+from pipeline.params import VARIANTS, Data, Params, Variant
 from pipeline.sweeps.grid import Point, digest_points
 from pipeline.sweeps.outcome import Outcome, load_outcome, outcome_digest, stored_seeds
 from pipeline.sweeps.probe import Probe
@@ -82,39 +83,54 @@ def claim_name(folder: Path, points: Sequence[Point], rounds: int = 0, seeds: Se
     write_atomic(file, to_json({"digest": digest, "points": [point.label() for point in points], **asked}))
 
 
-def load_split(params: Params, points: Sequence[Point], images: ImageFiles, device: str | None = None) -> Split:
-    """Put the images onto a device, and check that every point can be trained on them.
+def load_splits(
+    params: Params, points: Sequence[Point], images: Mapping[Data, ImageFiles], device: str | None = None
+) -> dict[Data, Split]:
+    """Put the images onto a device, and check that every point can be trained on its own.
 
     Args:
         params: The parameters that all points share.
         points: The points of the grid.
-        images: The verified images.
+        images: The verified images of every point's section `data`.
         device: The device, instead of `train.device`.
 
     Raises:
-        UserError: A point cannot be trained on these images, or the device is not available.
+        UserError: A point cannot be trained on its images, or the device is not available.
     """
     settings = params.train.model_copy(update={"device": device or params.train.device})
-    examples = split(images, params.data.holdout, configure_device(settings))
+    chosen = configure_device(settings)
+    splits = {data: split(files, data.holdout, chosen) for data, files in images.items()}
     for point in points:
-        check_batches(examples, point.params.train.batch_size, point.params.model.ghost_batch)
-    return examples
+        check_batches(splits[point.params.data], point.params.train.batch_size, point.params.model.ghost_batch)
+    return splits
 
 
-def plan(points: Sequence[Point], images: ImageFiles, folder: Path, probe: Probe | None = None) -> list[Task]:
-    """List the populations of a sweep: for each point, one of each variant, in the order of `VARIANTS`.
+def plan(
+    points: Sequence[Point],
+    images: Mapping[Data, ImageFiles],
+    folder: Path,
+    probe: Probe | None = None,
+    variants: Sequence[Variant] = VARIANTS,
+) -> list[Task]:
+    """List the populations of a sweep: for each point, one of each variant.
 
     Args:
         points: The points of the grid.
-        images: The verified images.
+        images: The verified images of every point's section `data`.
         folder: Where the outcomes are stored.
         probe: The study's probe, if any.
+        variants: The variants: first the control, with which the others are compared.
+
+    Raises:
+        UserError: A point's networks cannot have one of the normalisations.
     """
     tasks = []
     for point in points:
-        for variant in VARIANTS:
+        data = point.params.data
+        for variant in variants:
             population = _population(point.params, variant)
-            digest = outcome_digest(population, point.params.data.holdout, images.digest, probe)
+            check_variant(variant, population.model)
+            digest = outcome_digest(population, data.holdout, images[data].digest, probe)
             tasks.append(Task(point, population, probe, folder / digest))
     return tasks
 
@@ -143,10 +159,11 @@ def estimate(populations: Sequence[Population], examples: Split, workers: int) -
 
 
 def _population(params: Params, variant: Variant) -> Population:
-    """Return the networks to train, with one value of what makes no difference to a plain one."""
+    """Return the networks to train, with one value of what makes no difference to this variant."""
     model, train = params.model, params.train
-    if variant == "plain":
+    if variant != "batchnorm":
         model = model.model_copy(update={"ghost_batch": 0, "recentre": True, "rescale": True, "affine": True})
+    if variant not in NORMS:
         train = train.model_copy(update={"weights": "all"})
         if not model.noise:
             model = model.model_copy(update={"norm_position": "after_activation"})

@@ -52,16 +52,27 @@ class Probe:
 
 
 def load_function(file: str, source: str, name: str) -> Any:
-    """Execute a study's Python file, which belongs to no package, and return one of its functions.
+    """Return a function that a study's Python file defines; the arguments and errors are those of `load_functions`."""
+    return load_functions(file, source, name)[0]
+
+
+def load_functions(file: str, source: str, name: str, *optional: str) -> list[Any]:
+    """Execute a study's Python file, which belongs to no package, and return some of its functions.
+
+    Args:
+        file: The path, for error messages.
+        source: The content.
+        name: The name of the first function.
+        optional: The names of others; None stands for one that is not defined.
 
     Raises:
-        UserError: The source is not valid Python, or defines no such function.
+        UserError: The source is not valid Python, or does not define the first function.
     """
     module = ModuleType(file)
     try:
         exec(compile(source, file, "exec"), vars(module))  # noqa: S102, a study's own code
     except (SyntaxError, ValueError) as error:
         raise UserError(f"{file}: {error}") from None
-    if not callable(function := getattr(module, name, None)):
+    if not callable(getattr(module, name, None)):
         raise UserError(f"{file}: should define a function {name}()")
-    return function
+    return [getattr(module, each, None) for each in (name, *optional)]

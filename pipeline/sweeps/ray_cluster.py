@@ -11,7 +11,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pipeline.data.dataset import Split
 from pipeline.errors import UserError
 from pipeline.network.device import device_memory
-from pipeline.params import Train
+from pipeline.params import Data, Train
 from pipeline.sweeps.ray_address import check_address
 from pipeline.sweeps.ray_worker import run_on_worker, split_to_arrays
 from pipeline.training.job import Job, OnJobEpoch, Result
@@ -37,13 +37,13 @@ GPU_MEMORY = 8 * 10**9  # bytes that a node's GPU is taken to have where this pr
 
 
 @contextlib.contextmanager
-def connect(address: str, settings: Train, split: Split) -> Iterator["Cluster"]:
+def connect(address: str, settings: Train, splits: Mapping[Data, Split]) -> Iterator[dict[Data, "Cluster"]]:
     """Connect to a cluster; on leaving, cancel everything that still runs there.
 
     Args:
         address: `auto`, `ray://HOST:PORT` or `HOST:PORT`, or `local` for a temporary cluster on this machine.
         settings: The section `train` of the parameters.
-        split: The images, on the CPU.
+        splits: The images of every section `data`, on the CPU.
 
     Raises:
         UserError: There is no such cluster, or none of its nodes can run a job.
@@ -64,7 +64,7 @@ def connect(address: str, settings: Train, split: Split) -> Iterator["Cluster"]:
     finally:
         signal.signal(signal.SIGTERM, handler)  # which Ray has replaced
     try:
-        yield Cluster(address, settings, split)
+        yield {data: Cluster(address, settings, split) for data, split in splits.items()}
     finally:
         ray.shutdown()
 

@@ -15,6 +15,7 @@ from pipeline.analysis.tables import (
     Table,
     accuracy_cells,
     difference_cells,
+    for_each,
     format_failures,
     format_interval,
     format_number,
@@ -22,7 +23,7 @@ from pipeline.analysis.tables import (
     markdown_table,
     per_seed,
 )
-from pipeline.params import VARIANTS, Evaluate, Variant
+from pipeline.params import Evaluate, Variant
 from pipeline.sweeps.best import describe_best, judge_best
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.result import Result, groups
@@ -45,38 +46,41 @@ def table(results: Sequence[Result], settings: Evaluate) -> Table:
 
     A row has the point's values and, if some points were added around the best ones, whether this one was; for each
     variant the number of trainings, of those that failed and of those that diverged, then of the others' validation
-    accuracy the mean with its interval, the median and the quartiles; and the difference of the variants with its
-    interval, the number of pairs and the p of their sign-flip test.
+    accuracy the mean with its interval, the median and the quartiles; and for each variant but the control the
+    difference from that with its interval, the number of pairs and the p of their sign-flip test.
     """
     keys, added = list(results[0].point.values), any(result.added for result in results)
     header = [*keys, *(["added"] if added else [])]
-    for variant in VARIANTS:
+    for variant in results[0].variants:
         header += [f"{variant}_{column}" for column in ACCURACIES]
     rows = []
     for result in results:
         row = [*result.point.values.values(), *(["yes" if result.added else "no"] if added else [])]
-        for variant in VARIANTS:
+        for variant in result.variants:
             row += accuracy_cells(result.final(variant), settings.confidence)
-        rows.append([*row, *difference_cells(result.difference(settings))])
-    return [*header, *DIFFERENCE], rows
+        for comparison in result.differences(settings).values():
+            row += difference_cells(comparison)
+        rows.append(row)
+    return [*header, *for_each(results[0].variants[1:], DIFFERENCE)], rows
 
 
 def compact_table(results: Sequence[Result], settings: Evaluate) -> Table:
     """Return a header, and a row for each point that fits a page: of each variant the median and how many failed.
 
-    The difference is that of the means, with its interval.
+    The differences from the control are those of the means, with their intervals.
     """
     header = [key.split(".")[-1] for key in results[0].point.values]
-    for variant in VARIANTS:
+    for variant in results[0].variants:
         header += [VARIANT_NAMES[variant], "failed"]
     rows = []
     for result in results:
         row = [*result.point.values.values()]
-        for variant in VARIANTS:
+        for variant in result.variants:
             failed = result.failures(variant, settings)
             row += [format_number(result.summary(variant, settings).median), f"{failed.count:g}/{failed.total}"]
-        rows.append([*row, format_interval(result.difference(settings).difference, sign="+")])
-    return [*header, "difference"], rows
+        differences = [comparison.difference for comparison in result.differences(settings).values()]
+        rows.append([*row, *(format_interval(difference, sign="+") for difference in differences)])
+    return [*header, *for_each(_treatments(results), ["difference"], ": ")], rows
 
 
 def seeds_table(results: Sequence[Result]) -> Table:
@@ -121,8 +125,8 @@ def answer(
     lines = [
         f"Accuracy on {where} after the last epoch, over seeds: medians with quartiles, means with Student's "
         f"{100 * settings.confidence:g} % intervals, and how many trainings failed (below {LEARNED:g}, or diverged; "
-        "those that diverged have no accuracy). Differences are means of Batch Normalization minus plain, pair by "
-        "pair; each interval is that of a single comparison.",
+        "those that diverged have no accuracy). Differences are means of {_minus(results)}, pair by pair; each "
+        "interval is that of a single comparison.",
         "",
         *_points(results, settings),
         "",
@@ -147,19 +151,31 @@ def _added(results: Sequence[Result]) -> list[str]:
 
 def _points(results: Sequence[Result], settings: Evaluate) -> list[str]:
     header = [*results[0].point.values]
-    for variant in VARIANTS:
+    for variant in results[0].variants:
         header += [f"{VARIANT_NAMES[variant]}: {column}" for column in ("failed", "median (quartiles)", "mean")]
-    header += ["difference", "pairs"]
+    header += for_each(_treatments(results), ["difference", "pairs"], ": ")
     rows = []
     for result in results:
         row = [*result.point.values.values()]
-        for variant in VARIANTS:
+        for variant in result.variants:
             summary = result.summary(variant, settings)
             row += [
                 format_failures(result.failures(variant, settings), result.diverged(variant)),
                 format_quartiles(summary),
                 format_interval(summary.mean),
             ]
-        comparison = result.difference(settings)
-        rows.append([*row, format_interval(comparison.difference), str(comparison.pairs)])
+        for comparison in result.differences(settings).values():
+            row += [format_interval(comparison.difference), str(comparison.pairs)]
+        rows.append(row)
     return markdown_table(header, rows)
+
+
+def _treatments(results: Sequence[Result]) -> list[str]:
+    return [VARIANT_NAMES[variant] for variant in results[0].variants[1:]]
+
+
+def _minus(results: Sequence[Result]) -> str:
+    """Say what differences are of."""
+    treatments = _treatments(results)
+    control = VARIANT_NAMES[results[0].variants[0]]
+    return f"{treatments[0] if len(treatments) == 1 else 'each variant'} minus {control}"

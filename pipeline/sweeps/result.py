@@ -1,6 +1,6 @@
-"""The result of a point: the outcomes of both variants; and the best of several points."""
+"""The result of a point: the outcomes of all variants; and the best of several points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from pipeline.analysis.statistics import (
     of_survivors,
     summarise,
 )
-from pipeline.params import VARIANTS, Evaluate, Variant
+from pipeline.params import Evaluate, Variant
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.outcome import Outcome
 from pipeline.training.history import Floats
@@ -40,10 +40,19 @@ class Result:
     seeds: tuple[int, ...] = ()
     added: bool = False
 
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants: the control, with which the others are compared, is the first."""
+        return tuple(self.outcomes)
+
+    def kept(self, variant: Variant, values: Callable[[Outcome], Floats]) -> Floats:
+        """Return values [seeds] of a variant's outcome; NaN for trainings that diverged."""
+        outcome = self.outcomes[variant]
+        return of_survivors(values(outcome), outcome.diverged_at)
+
     def final(self, variant: Variant) -> Floats:
         """Return the validation accuracy [seeds] after the last epoch."""
-        outcome = self.outcomes[variant]
-        return of_survivors(outcome.validation_accuracy[:, -1], outcome.diverged_at)
+        return self.kept(variant, lambda outcome: outcome.validation_accuracy[:, -1])
 
     def examined(self, variant: Variant) -> Outcome:
         """Return the outcome that counts on the test images: of the seeds that confirm the point, if there are any."""
@@ -66,9 +75,10 @@ class Result:
         """Return how many trainings diverged."""
         return int(np.count_nonzero(self.outcomes[variant].diverged_at))
 
-    def difference(self, settings: Evaluate) -> Comparison:
-        """Compare the variants' final validation accuracies, seed by seed."""
-        return compare(self.final("batchnorm"), self.final("plain"), settings.confidence)
+    def differences(self, settings: Evaluate) -> dict[Variant, Comparison]:
+        """Compare every variant's final validation accuracies with the control's, seed by seed."""
+        control, *others = self.variants
+        return {variant: compare(self.final(variant), self.final(control), settings.confidence) for variant in others}
 
 
 def best(results: Sequence[Result], variant: Variant) -> Result:
@@ -78,7 +88,7 @@ def best(results: Sequence[Result], variant: Variant) -> Result:
 
 def choose(results: Sequence[Result]) -> dict[Variant, Result]:
     """Return the best point of each variant."""
-    return {variant: best(results, variant) for variant in VARIANTS}
+    return {variant: best(results, variant) for variant in results[0].variants}
 
 
 def groups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
@@ -89,8 +99,10 @@ def groups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
     return grouped
 
 
-def compare_best(chosen: Mapping[Variant, Result], settings: Evaluate) -> Comparison:
-    """Compare the test accuracies of the variants, each at its chosen point, seed by seed."""
-    accuracies = {variant: result.tested(variant) for variant, result in chosen.items()}
-    both = learned(accuracies["batchnorm"]) & learned(accuracies["plain"])
-    return compare(accuracies["batchnorm"], accuracies["plain"], settings.confidence, both)
+def compare_best(chosen: Mapping[Variant, Result], settings: Evaluate) -> dict[Variant, Comparison]:
+    """Compare the test accuracies of every variant with the control's, each at its chosen point, seed by seed."""
+    control, *others = [(variant, result.tested(variant)) for variant, result in chosen.items()]
+    return {
+        variant: compare(accuracy, control[1], settings.confidence, learned(accuracy) & learned(control[1]))
+        for variant, accuracy in others
+    }

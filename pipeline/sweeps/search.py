@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.data.dataset import Split, check_batches
 from pipeline.errors import UserError
-from pipeline.params import VARIANTS, Params, ParamsFile
+from pipeline.params import Data, Params, ParamsFile, Variant
 from pipeline.sweeps.grid import Point, group_points
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
@@ -16,6 +16,7 @@ from pipeline.sweeps.seeds import seed_words
 
 MOST = 1000  # rounds of refinement, and draws of the best of k
 MakePoint = Callable[[Mapping[str, str]], Point | None]  # from the values of its keys; None if one is not allowed
+Choose = Callable[[Sequence[Result], Variant], Sequence[Result]]  # from all points of a group
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,20 @@ class Extension:
             raise UserError(f"confirm: train.seeds has {seed_words(both)} too; fresh seeds are needed")
 
 
-def point_maker(file: ParamsFile, overrides: Mapping[str, str], examples: Split) -> MakePoint:
+def point_maker(file: ParamsFile, overrides: Mapping[str, str], examples: Mapping[Data, Split]) -> MakePoint:
     """Return what makes points beside those of a grid.
 
     Args:
         file: The params file.
         overrides: Values set at every point, as YAML text by key.
-        examples: The images, whose number decides which batch sizes are allowed; they need no pixels.
+        examples: The images of every section `data`, whose number decides which batch sizes are allowed; they need no
+            pixels.
     """
 
     def make(values: Mapping[str, str]) -> Point | None:
         try:
             point = Point({**values}, file.params({**overrides, **values}))
-            check_batches(examples, point.params.train.batch_size, point.params.model.ghost_batch)
+            check_batches(examples[point.params.data], point.params.train.batch_size, point.params.model.ghost_batch)
         except UserError:
             return None
         return point
@@ -83,6 +85,7 @@ class Search:
         plan: Callable[[Sequence[Point]], list[Task]],
         make_point: MakePoint,
         extension: Extension,
+        choose: Choose | None = None,
     ) -> None:
         """Plan the grid.
 
@@ -91,9 +94,12 @@ class Search:
             plan: Lists the tasks of points, for each point one of each variant.
             make_point: Makes further points.
             extension: What follows the grid.
+            choose: Chooses points of a group that are confirmed beside the best one.
         """
         self.points = [*points]
         self.tasks = plan(points)
+        self._variants = [*dict.fromkeys(task.variant for task in self.tasks)]
+        self._choose = choose
         self._grid, self._plan, self._make_point = points, plan, make_point
         self._rounds, self._seeds = extension.rounds, extension.seeds
 
@@ -126,7 +132,7 @@ class Search:
 
     def ahead(self) -> list[str]:
         """Return what may follow the tasks so far, in words."""
-        count = len(VARIANTS) * len(group_points(self._grid))
+        count = len(self._variants) * len(group_points(self._grid))
         rounds = f"up to {self._rounds} round{'s' * (self._rounds > 1)} of points around the best ones"
         seeds = f"up to {count * len(self._seeds)} networks of other seeds to confirm the best points"
         return [words for words, asked in ((rounds, self._rounds), (seeds, self._seeds)) if asked]
@@ -160,7 +166,7 @@ class Search:
             tried = sorted(number_of(result.point) for result in group)
             points = {number_of(result.point): result.point for result in group}
             regular = sorted(map(number_of, grid[values]))
-            for variant in VARIANTS:
+            for variant in self._variants:
                 like = best(group, variant).point
                 for value in further_values(regular, tried, number_of(like)):
                     point = self._make_point({**like.values, key: value_text(value, like)})
@@ -173,12 +179,13 @@ class Search:
         return added
 
     def _confirm(self, results: Sequence[Result]) -> list[Task]:
-        """Return the tasks of the best points of each group with the seeds that confirm them."""
+        """Return the tasks of the chosen points of each group with the seeds that confirm them."""
         tasks = []
         for group in groups(results).values():
-            for variant in VARIANTS:
-                point = best(group, variant).point
-                train = point.params.train.model_copy(update={"seeds": self._seeds})
-                again = replace(point, params=point.params.model_copy(update={"train": train}))
-                tasks += [replace(task, confirms=True) for task in self._plan([again]) if task.variant == variant]
+            for variant in self._variants:
+                chosen = [best(group, variant), *(self._choose(group, variant) if self._choose else ())]
+                for point in {result.point.label(): result.point for result in chosen}.values():
+                    train = point.params.train.model_copy(update={"seeds": self._seeds})
+                    again = replace(point, params=point.params.model_copy(update={"train": train}))
+                    tasks += [replace(task, confirms=True) for task in self._plan([again]) if task.variant == variant]
         return tasks

@@ -7,14 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.params import Params, format_value, parse
-from pipeline.sweeps.probe import Probe, load_function
+from pipeline.params import ALL_VARIANTS, VARIANTS, Params, Variant, format_value, parse
+from pipeline.sweeps.probe import Probe, load_function, load_functions
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
-from pipeline.sweeps.search import MOST
+from pipeline.sweeps.search import MOST, Choose
 
 REPORT, PROBE = "report.py", "probe.py"
-OPTIONAL = ("set", "primary", "margin", "refine", "confirm", "best_of_k", "probe_every")  # keys beside `grid`
+OPTIONAL = (
+    "set",
+    "variants",
+    "primary",
+    "margin",
+    "refine",
+    "confirm",
+    "best_of_k",
+    "probe_every",
+)  # keys beside `grid`
 
 
 @dataclass(frozen=True)
@@ -25,9 +34,11 @@ class Study:
         name: The name of its folder.
         grids: Each as a tuple of `KEY=VALUES`; the points of all grids are swept.
         overrides: Values set at every point, as YAML text by key.
+        variants: The variants that it compares: first the control.
         primary: The outcome that its report judges without correction for all others, by the report's name for it.
         probe: What it measures beyond losses and accuracies, if anything.
         report: The function of its `report.py`, if there is one.
+        choose: That of the same file which chooses points to confirm beside the best ones, if there is one.
         refine: At most how often points are added around the best ones.
         confirm: The seeds on which the best points are confirmed, as text; none if they are not.
         best_of_k: The numbers k for which the best of k random values of the first key is computed.
@@ -36,9 +47,11 @@ class Study:
     name: str
     grids: tuple[tuple[str, ...], ...]
     overrides: dict[str, str]
+    variants: tuple[Variant, ...] = VARIANTS
     primary: str | None = None
     probe: Probe | None = None
     report: Callable[[Sequence[Result], Params, Sequence[int], str | None], Report] | None = None
+    choose: Choose | None = None
     refine: int = 0
     confirm: str | None = None
     best_of_k: tuple[int, ...] = ()
@@ -62,8 +75,8 @@ class Study:
 def load_study(folder: Path) -> Study:
     """Read a study's folder: `params.yaml` and, if there are any, `probe.py` and `report.py`.
 
-    `params.yaml` has a section `grid` and optionally a section `set`, the primary outcome `primary`, the difference
-    `margin` that does not matter, instead of `evaluate.margin`, the rounds `refine` in which points are added, the
+    `params.yaml` has a section `grid` and optionally a section `set`, the `variants`, the primary outcome `primary`,
+    the difference `margin` that does not matter, instead of `evaluate.margin`, the rounds `refine` in which points are added, the
     seeds `confirm`, and the numbers `best_of_k`; with a probe it also has the key `probe_every`, the number of
     iterations between measurements, or a mapping from the last iteration of each interval to such a number.
 
@@ -82,18 +95,38 @@ def load_study(folder: Path) -> Study:
         overrides["evaluate.margin"] = format_value(content["margin"])
     sections = content["grid"] if isinstance(content["grid"], list) else [content["grid"]]
     texts = [_section(path, "grid", section) for section in sections]
-    report, confirm = folder / REPORT, content.get("confirm")
+    file, confirm = folder / REPORT, content.get("confirm")
+    report, choose = load_functions(str(file), _text_of(file), "report", "choose") if file.exists() else (None, None)
     return Study(
         folder.resolve().name,
         tuple(tuple(f"{key}={text}" for key, text in section.items()) for section in texts),
         overrides,
+        parse_variants(f"{path}: variants", content.get("variants", [*VARIANTS])),
         primary,
         _probe(folder, content.get("probe_every")),
-        load_function(str(report), _text_of(report), "report") if report.exists() else None,
+        report,
+        choose,
         _count(path, "refine", content.get("refine", 0), 0),
         None if confirm is None else format_value(confirm),
         _draws(path, content.get("best_of_k", [])),
     )
+
+
+def parse_variants(name: str, values: Any) -> tuple[Variant, ...]:
+    """Check a list of variants to compare, the control first.
+
+    Args:
+        name: What the list is called, for error messages.
+        values: The list.
+
+    Raises:
+        UserError: It is no list of at least two different variants.
+    """
+    if not isinstance(values, list) or len(values) < 2 or not all(values.count(value) == 1 for value in values):
+        raise UserError(f"{name} = {values!r}: should be a list of at least two, first the control")
+    if unknown := [value for value in values if value not in ALL_VARIANTS]:
+        raise UserError(f"{name}: {unknown[0]!r}: choose from {', '.join(ALL_VARIANTS)}")
+    return tuple(values)
 
 
 def _count(path: Path, name: str, value: Any, least: int) -> int:

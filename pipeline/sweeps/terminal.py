@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.tables import align_columns
-from pipeline.analysis.wording import count_of, duration, key_words, setting
-from pipeline.params import VARIANTS, Params
+from pipeline.analysis.wording import count_of, duration, join_words, key_words, setting
+from pipeline.params import Params
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.plan import Task
 from pipeline.sweeps.report import compact_table
@@ -42,7 +42,7 @@ def plan_words(
     by = f" by {workers} workers" if rest and workers > 1 else ""
     about = "" if seconds is None else f", about {duration(seconds)}"
     spans = [f"{key_words(key)} {_span([point.values[key] for point in points])}" for key in varied]
-    variants = " and ".join(VARIANT_NAMES[variant] for variant in VARIANTS)
+    variants = join_words([VARIANT_NAMES[variant] for variant in dict.fromkeys(task.variant for task in tasks)])
     what = f"{setting(params, varied)}; {variants}; {seed_words(params.train.seeds)}."
     return "\n".join(
         [

@@ -117,7 +117,7 @@ def test_more_than_ten_thousand_trainings_are_confirmed(
 
     seeds = ",".join(map(str, range(2501)))
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.commands.sweep.load_split", never)
+        patch.setattr("pipeline.commands.sweep.load_splits", never)
         line = refusal("--grid", "lr=0.1,0.2", "--seeds", seeds)
     assert line == "the grid has 10004 trainings, more than 10000; give --yes if it is meant"
     monkeypatch.setattr("pipeline.commands.sweep.estimate", lambda *_: 1e6)

@@ -41,7 +41,6 @@ from tests.sweeping import done, make, points, sweep
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of Ray, MLflow and SQLAlchemy are their own
 
-NOTHING = Split(*(3 * [Examples(torch.zeros(0, PIXELS), torch.zeros(0, dtype=torch.int64))]))
 LONG = ("--epochs", "150")  # of tiny networks: half a second
 
 
@@ -140,14 +139,14 @@ def refusal(address: str) -> str:
     """Why an address is refused, by this project and not by Ray, which takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is asked"))
-        with pytest.raises(UserError) as caught, ray_cluster.connect(address, load(PARAMS).train, NOTHING):
+        with pytest.raises(UserError) as caught, ray_cluster.connect(address, load(PARAMS).train, {}):
             pass
     return str(caught.value)
 
 
 def test_sigterm_while_ray_starts_ends_as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.init", lambda *_, **__: sys.exit(1))  # as Ray's own handler does
-    with pytest.raises(SystemExit) as caught, ray_cluster.connect("local", load(PARAMS).train, NOTHING):
+    with pytest.raises(SystemExit) as caught, ray_cluster.connect("local", load(PARAMS).train, {}):
         pass
     assert caught.value.code == 128 + signal.SIGTERM
 

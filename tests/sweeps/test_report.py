@@ -146,7 +146,7 @@ def test_the_interval_is_of_the_confidence_that_is_asked_for(params: Make) -> No
     for confidence, quantile in (("0.95", 12.706205), ("0.5", 1.0)):
         mean = swept.summary("plain", params(confidence=confidence).evaluate).mean
         assert (mean.value, mean.high - mean.value) == pytest.approx((0.25, quantile * 0.05))
-    assert swept.difference(params().evaluate).difference.value == pytest.approx(0.4)
+    assert swept.differences(params().evaluate)["batchnorm"].difference.value == pytest.approx(0.4)
 
 
 def test_a_row_of_several_keys_has_them_first(settings: Evaluate) -> None:
@@ -252,7 +252,7 @@ def test_the_best_is_chosen_on_validation_not_on_test(settings: Evaluate) -> Non
     assert best(swept, "plain") is swept[1]
     assert best(swept, "batchnorm") is swept[0]
     chosen: dict[Variant, Result] = {variant: best(swept, variant) for variant in VARIANTS}
-    compared = compare_best(chosen, settings)
+    compared = compare_best(chosen, settings)["batchnorm"]
     assert compared.difference.value == pytest.approx(0.3 - 0.1)
     assert (compared.control.mean.value, compared.treatment.mean.value) == pytest.approx((0.15, 0.35))
 
@@ -410,7 +410,7 @@ def test_what_is_confirmed_is_what_is_tested(settings: Evaluate) -> None:
     ]
     chosen: dict[Variant, Result] = {variant: best(again, variant) for variant in VARIANTS}
     np.testing.assert_array_equal(chosen["plain"].tested("plain"), [0.92, 0.91, np.nan])
-    compared = compare_best(chosen, settings)
+    compared = compare_best(chosen, settings)["batchnorm"]
     assert compared.pairs == 2
     assert compared.difference.value == pytest.approx(0.03)
     words = answer(again, settings, holdout=10)

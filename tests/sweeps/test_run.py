@@ -13,10 +13,10 @@ import torch
 from pipeline.data.dataset import Split
 from pipeline.data.images import ImageFiles, read
 from pipeline.errors import UserError
-from pipeline.params import VARIANTS, Params
+from pipeline.params import VARIANTS, Data, Params
 from pipeline.sweeps.grid import Point, list_points
 from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, OutcomeJob, outcome_digest
-from pipeline.sweeps.plan import Task, estimate, load_split, plan
+from pipeline.sweeps.plan import Task, estimate, load_splits, plan
 from pipeline.sweeps.result import Result
 from pipeline.sweeps.run import TimedJob, train_tasks
 from pipeline.training.job import ThisProcess, Workers
@@ -28,6 +28,7 @@ SPANS = {"train.lr": ["0.01", "0.1"], "model.hidden": ["[4]", "[5, 3]"]}
 SMALL = {"hidden": "5", "batch_size": "8"}  # where a grid varies neither
 
 Make = Callable[..., Params]
+Images = Mapping[Data, ImageFiles]
 
 
 @pytest.fixture(autouse=True)
@@ -43,13 +44,13 @@ def points() -> list[Point]:
 
 
 @pytest.fixture
-def images(idx_folder: Callable[..., Path]) -> ImageFiles:
-    return read("custom", idx_folder())
+def images(points: list[Point], idx_folder: Callable[..., Path]) -> Images:
+    return {points[0].params.data: read("custom", idx_folder())}
 
 
 @pytest.fixture
-def split(params: Make, points: list[Point], images: ImageFiles) -> Split:
-    return load_split(params(**SETTINGS | SMALL), points, images)
+def split(params: Make, points: list[Point], images: Images) -> Split:
+    return next(iter(load_splits(params(**SETTINGS | SMALL), points, images).values()))
 
 
 @pytest.fixture
@@ -96,27 +97,28 @@ def same(one: Sequence[Result], other: Sequence[Result]) -> None:
 
 
 def test_the_plan_is_point_by_point_one_population_of_each_variant(
-    points: list[Point], images: ImageFiles, tmp_path: Path
+    points: list[Point], images: Images, tmp_path: Path
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
     assert [(task.point, task.variant) for task in tasks] == [(p, v) for p in points for v in VARIANTS]
     for task in tasks:
         at = task.point.params
         assert task.population == Population(task.variant, at.model, at.train, (0, 1))
-        assert task.folder == tmp_path / "kept" / outcome_digest(task.population, 0, images.digest)
+        assert task.folder == tmp_path / "kept" / outcome_digest(task.population, 0, images[at.data].digest)
     assert len({task.digest for task in tasks}) == 8
     assert not (tmp_path / "kept").exists()
 
 
 def test_other_images_are_other_tasks(points: list[Point], idx_folder: Callable[..., Path], tmp_path: Path) -> None:
-    before = {task.digest for task in plan(points, read("custom", idx_folder()), tmp_path)}
-    assert before.isdisjoint(task.digest for task in plan(points, read("custom", idx_folder(seed=1)), tmp_path))
+    data = points[0].params.data
+    before = {task.digest for task in plan(points, {data: read("custom", idx_folder())}, tmp_path)}
+    assert before.isdisjoint(task.digest for task in plan(points, {data: read("custom", idx_folder(seed=1))}, tmp_path))
 
 
 def test_a_plain_network_is_trained_once_for_all_settings_of_batch_normalization(
     idx_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    images = read("custom", idx_folder())
+    files = read("custom", idx_folder())
     settings = [
         {},
         {"norm_position": "before_activation"},
@@ -126,13 +128,14 @@ def test_a_plain_network_is_trained_once_for_all_settings_of_batch_normalization
         {"affine": "false"},
         {"weights": "norms"},
     ]
-    tasks = [task for given in settings for task in plan(list_points(PARAMS, given, {"lr": ["0.1"]}), images, tmp_path)]
+    points = [point for given in settings for point in list_points(PARAMS, given, {"lr": ["0.1"]})]
+    tasks = plan(points, {points[0].params.data: files}, tmp_path)
     digests = {variant: {task.digest for task in tasks if task.variant == variant} for variant in VARIANTS}
     assert {variant: len(different) for variant, different in digests.items()} == {"plain": 1, "batchnorm": 7}
 
 
 def test_a_run_trains_everything_once_and_the_next_one_nothing(
-    points: list[Point], images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
+    points: list[Point], images: Images, workers: Workers, tmp_path: Path, trained: list[Population]
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
     kept = list(train_tasks(tasks, workers))
@@ -150,7 +153,7 @@ def test_a_run_trains_everything_once_and_the_next_one_nothing(
 
 
 def test_seconds_are_those_of_networks_that_are_trained_now_from_their_beginning(
-    images: ImageFiles, workers: Workers, tmp_path: Path
+    images: Images, workers: Workers, tmp_path: Path
 ) -> None:
     def seconds(seeds: str) -> list[bool]:
         """Whether the seconds of the plain and the other networks are known."""
@@ -164,7 +167,7 @@ def test_seconds_are_those_of_networks_that_are_trained_now_from_their_beginning
 
 
 def test_a_training_that_goes_on_from_a_checkpoint_has_unknown_seconds(
-    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path
+    points: list[Point], images: Images, split: Split, tmp_path: Path
 ) -> None:
     part = plan(points, images, tmp_path)[0].population
     job = TimedJob(part, tmp_path / "checkpoint")
@@ -177,7 +180,7 @@ def test_a_training_that_goes_on_from_a_checkpoint_has_unknown_seconds(
 
 
 def test_a_result_is_what_training_its_population_gives(
-    points: list[Point], images: ImageFiles, split: Split, workers: Workers, tmp_path: Path
+    points: list[Point], images: Images, split: Split, workers: Workers, tmp_path: Path
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
     trained = swept(tasks, workers)
@@ -189,7 +192,7 @@ def test_a_result_is_what_training_its_population_gives(
 @pytest.mark.parametrize("stopped_after", [1, 4, 7])
 def test_an_interrupted_run_is_completed_by_the_next(
     points: list[Point],
-    images: ImageFiles,
+    images: Images,
     workers: Workers,
     tmp_path: Path,
     trained: list[Population],
@@ -210,7 +213,7 @@ def test_an_interrupted_run_is_completed_by_the_next(
 
 
 def test_a_damaged_file_is_trained_again(
-    points: list[Point], images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
+    points: list[Point], images: Images, workers: Workers, tmp_path: Path, trained: list[Population]
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
     first = swept(tasks, workers)
@@ -222,7 +225,7 @@ def test_a_damaged_file_is_trained_again(
 
 
 def test_a_grid_that_grew_trains_what_is_new(
-    points: list[Point], images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
+    points: list[Point], images: Images, workers: Workers, tmp_path: Path, trained: list[Population]
 ) -> None:
     swept(plan(points[:1], images, tmp_path / "kept"), workers)
     trained.clear()
@@ -232,7 +235,7 @@ def test_a_grid_that_grew_trains_what_is_new(
 
 
 def test_further_seeds_are_all_that_is_trained(
-    images: ImageFiles, workers: Workers, tmp_path: Path, trained: list[Population]
+    images: Images, workers: Workers, tmp_path: Path, trained: list[Population]
 ) -> None:
     def tasks(seeds: str) -> list[Task]:
         spans = {"train.lr": ["0.01", "0.1"]}
@@ -252,7 +255,7 @@ def test_further_seeds_are_all_that_is_trained(
 
 
 def test_the_estimate_is_positive_and_of_nothing_nothing(
-    points: list[Point], images: ImageFiles, split: Split, tmp_path: Path
+    points: list[Point], images: Images, split: Split, tmp_path: Path
 ) -> None:
     tasks = plan(points, images, tmp_path / "kept")
     populations = [task.population for task in tasks]
@@ -262,7 +265,7 @@ def test_the_estimate_is_positive_and_of_nothing_nothing(
 
 
 def test_the_estimate_grows_with_what_is_to_be_done(
-    images: ImageFiles, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Images, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter(range(1000))
     monkeypatch.setattr("pipeline.sweeps.plan.time.perf_counter", lambda: float(next(ticks)))
@@ -282,17 +285,19 @@ def test_the_estimate_grows_with_what_is_to_be_done(
 
 
 def test_images_that_leave_a_batch_of_one_are_refused_before_anything_is_written(
-    params: Make, images: ImageFiles, tmp_path: Path
+    params: Make, images: Images, tmp_path: Path
 ) -> None:
     points = list_points(PARAMS, SETTINGS | {"hidden": "5"}, {"batch_size": ["8", "19"]})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=r"^train\.batch_size = 19: leaves a batch of a single image, .*: 18 or 20$"):
-        load_split(params(**SETTINGS | SMALL), points, images)
-    split = load_split(params(**SETTINGS | SMALL, holdout="4"), points, images)
+        load_splits(params(**SETTINGS | SMALL), points, images)
+    points = list_points(PARAMS, SETTINGS | {"hidden": "5", "holdout": "4"}, {"batch_size": ["8"]})
+    fewer = {points[0].params.data: next(iter(images.values()))}
+    (split,) = load_splits(params(**SETTINGS | SMALL), points, fewer).values()
     assert (len(split.train), len(split.validation), len(split.test)) == (16, 4, 10)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_batches_of_one_image_are_refused(params: Make, images: ImageFiles) -> None:
+def test_batches_of_one_image_are_refused(params: Make, images: Images) -> None:
     with pytest.raises(UserError, match=r"^train\.batch_size = 1: "):
-        load_split(params(**SETTINGS | SMALL), list_points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)
+        load_splits(params(**SETTINGS | SMALL), list_points(PARAMS, SETTINGS, {"batch_size": ["1"]}), images)
