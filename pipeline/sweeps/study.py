@@ -76,9 +76,9 @@ def load_study(folder: Path) -> Study:
     """Read a study's folder: `params.yaml` and, if there are any, `probe.py` and `report.py`.
 
     `params.yaml` has a section `grid` and optionally a section `set`, the `variants`, the primary outcome `primary`,
-    the difference `margin` that does not matter, instead of `evaluate.margin`, the rounds `refine` in which points are added, the
-    seeds `confirm`, and the numbers `best_of_k`; with a probe it also has the key `probe_every`, the number of
-    iterations between measurements, or a mapping from the last iteration of each interval to such a number.
+    the difference `margin` that does not matter, instead of `evaluate.margin`, the rounds `refine` in which points are
+    added, the seeds `confirm`, and the numbers `best_of_k`; with a probe it also has the key `probe_every`, the number
+    of iterations between measurements, or a mapping from the last iteration of each interval to such a number.
 
     Raises:
         UserError: A file cannot be read, or `params.yaml` has other sections.

@@ -25,7 +25,7 @@ import torch
 from mlflow.entities import Run
 from ray.cluster_utils import Cluster
 
-from pipeline.data.dataset import PIXELS, Examples, Split
+from pipeline.data.dataset import Examples, Split
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, load
 from pipeline.progress import Progress

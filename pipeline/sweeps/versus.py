@@ -1,0 +1,78 @@
+"""Two kinds of networks, each at a chosen point, compared by their accuracies on the test images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.analysis.family import Family
+from pipeline.analysis.statistics import compare, learned, summarise
+from pipeline.analysis.tables import format_failed, format_interval
+from pipeline.analysis.verdicts import Question
+from pipeline.params import Evaluate, Variant
+from pipeline.sweeps.result import Result, best
+from pipeline.training.history import Floats
+
+OF_SIDE = ("", ": point", ": test accuracy", ": failed")
+HEAD = [*(f"{side}{column}" for side in ("treatment", "control") for column in OF_SIDE), "difference"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A kind of network at the point that was chosen for it.
+
+    Attributes:
+        name: What it is called.
+        result: The point.
+        variant: Its variant there.
+    """
+
+    name: str
+    result: Result
+    variant: Variant
+
+    @property
+    def value(self) -> str:
+        """The point's value of the first key, as text."""
+        return next(iter(self.result.point.values.values()))
+
+    def accuracy(self) -> Floats:
+        """Return the test accuracies [seeds], of the seeds that confirm the point if there are any."""
+        return self.result.tested(self.variant)
+
+    def cells(self, settings: Evaluate) -> list[str]:
+        """Return its cells of `HEAD`."""
+        accuracy = self.accuracy()
+        mean = format_interval(summarise(accuracy, settings.confidence).mean)
+        return [self.name, self.value, mean, format_failed(accuracy, settings.confidence)]
+
+
+def choose_best(name: str, results: Sequence[Result], variant: Variant) -> Chosen:
+    """Return a variant at its best point on the held-out images, of some points."""
+    return Chosen(name, best(results, variant), variant)
+
+
+def ask_versus(
+    family: Family,
+    table: str,
+    name: str,
+    treatment: Chosen,
+    control: Chosen,
+    settings: Evaluate,
+    cells: Sequence[str] = (),
+) -> None:
+    """Add to a family the difference of two kinds' test accuracies, seed by seed: treatment minus control.
+
+    Args:
+        family: The outcomes that are judged together.
+        table: The table that it is a row of.
+        name: The outcome's name.
+        treatment: The kind that the verdict is on.
+        control: What it is compared with.
+        settings: How intervals are computed, and the margin.
+        cells: What the row begins with, before the cells below `HEAD`.
+    """
+    accuracies = treatment.accuracy(), control.accuracy()
+    both = learned(accuracies[0]) & learned(accuracies[1])
+    comparison = compare(*accuracies, settings.confidence, both)
+    question = Question(comparison, f"{treatment.name} is better", f"{control.name} is better", settings.margin)
+    row = [*cells, *treatment.cells(settings), *control.cells(settings), format_interval(comparison.difference)]
+    family.ask(table, name, question, row, *accuracies)
