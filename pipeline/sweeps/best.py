@@ -20,12 +20,11 @@ from pipeline.analysis.tables import (
     markdown_table,
 )
 from pipeline.analysis.verdicts import Question, judge, rule
-from pipeline.analysis.wording import count_of
+from pipeline.analysis.wording import count_of, seed_words
 from pipeline.params import Evaluate, Variant
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.refine import has_numbers, number_of
 from pipeline.sweeps.result import Result, choose, compare_best, groups
-from pipeline.sweeps.seeds import seed_words
 
 CLIFF = 0.1  # of accuracy: how much lower than at the best point it is at the bottom of a cliff
 BEST = "best points"  # the name of the comparison of the variants at their best points
