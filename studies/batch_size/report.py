@@ -41,7 +41,12 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
             ask_versus(family, "batches", name, treatment, chosen[variant], settings, [str(size)])
     for size, parts in ghosts.items():
         ask_versus(
-            family, "ghosts", f"ghost batches of {size} against whole batches", parts, whole_batches, settings,
+            family,
+            "ghosts",
+            f"ghost batches of {size} against whole batches",
+            parts,
+            whole_batches,
+            settings,
             [str(size)],
         )
     for size, chosen in whole.items():
@@ -179,11 +184,14 @@ def _lines(
     accuracies = [_tested(chosen, kind) for chosen in by_size.values()]
     summaries = [summarise(accuracy, settings.confidence) for accuracy in accuracies]
     middle, low, high = (
-        [error(getattr(summary, name)) for summary in summaries] for name in ("median", "upper_quartile", "lower_quartile")
+        [error(getattr(summary, name)) for summary in summaries]
+        for name in ("median", "upper_quartile", "lower_quartile")
     )
     lines = [Line(label, sizes, middle, low, high, {**style, "markersize": 4})]
     failed = [at for at, accuracy in enumerate(accuracies) if not learned(accuracy).all()]
     if failed:
         heights = [100.0 if np.isnan(middle[at]) else middle[at] for at in failed]
-        lines.append(Line(FAILED_LABEL, [sizes[at] for at in failed], heights, style={"color": style["color"], **FAILED}))
+        lines.append(
+            Line(FAILED_LABEL, [sizes[at] for at in failed], heights, style={"color": style["color"], **FAILED})
+        )
     return lines

@@ -123,9 +123,7 @@ def _deepest(trained: dict[int, list[Result]], params: Params) -> str:
 def _accuracies(trained: dict[int, list[Result]], params: Params) -> Figure:
     """Draw errors over depth in a panel for each rate, with rings around each depth's best rate."""
     results = sorted((result for group in trained.values() for result in group), key=_rate)
-    points = [
-        {"layers": str(depth_of(result)), "train.lr": result.point.values["train.lr"]} for result in results
-    ]
+    points = [{"layers": str(depth_of(result)), "train.lr": result.point.values["train.lr"]} for result in results]
     finals = {
         variant: [
             Finals(
@@ -157,9 +155,7 @@ def _gradients(untrained: dict[str, dict[int, Result]], params: Params) -> Figur
             means = [exponential(interval(values, params.evaluate.confidence)) for values in seen]
             over_depth.append(mean_line(label, list(by_depth), means, 1, {**style, "marker": "o", "markersize": 3.5}))
             sizes = np.log(result.outcomes[variant].probed["layers"][:, 0])
-            means = [
-                exponential(interval(values, params.evaluate.confidence)) for values in (sizes - sizes[:, -1:]).T
-            ]
+            means = [exponential(interval(values, params.evaluate.confidence)) for values in (sizes - sizes[:, -1:]).T]
             over_layers.append(mean_line(label, range(1, deepest + 1), means, 1, style))
         words = value_words(activation)
         ratios.append(_panel(f"{words}, first by last layer", over_depth, "hidden layers", log_x=True))
