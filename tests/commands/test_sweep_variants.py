@@ -72,7 +72,8 @@ def test_the_runs_tell_the_variants_apart(project: Path) -> None:
         assert found[f"test_accuracy/difference {variant}"] == pytest.approx(difference)
 
 
-def test_a_position_is_none_for_what_has_no_activations_to_normalise(project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_a_position_is_none_for_what_has_no_activations_to_normalise() -> None:
     grid = ("--grid", "lr=0.1", "--grid", "norm_position=after_activation,before_activation")
     words = done(*grid, "--variants", "plain,weightnorm,layernorm", "--name", "positions")
     assert "positions: 2 points, 8 networks, 8 still to train" in words  # of two seeds; not 12

@@ -178,7 +178,8 @@ def test_trainings_that_diverged_are_counted_and_have_no_accuracy(settings: Eval
 def test_where_all_diverged_there_is_no_difference_and_no_verdict(settings: Evaluate) -> None:
     (point,) = list_points(PARAMS, {"seeds": "0,1"}, {"lr": ["1"]})
     made = {"plain": made_outcome([0.5, 0.5], [0.5, 0.5]), "batchnorm": made_outcome([0.1, 0.1], [0.1, 0.1], [1, 2])}
-    words = answer([Result(point, {v: made[v] for v in VARIANTS})], settings, holdout=10)
+    swept = [Result(point, {v: made[v] for v in VARIANTS})]
+    words = answer(swept, settings, 10, judge_best(swept, settings, None)[0])
     assert "Difference at the two best points, over 0 pairs.\n" in words
     assert "| best points | – | no verdict: no pair to compare |" in words
     assert "nan" not in words
@@ -238,13 +239,13 @@ def test_intervals_and_verdicts_follow_from_the_values_of_each_seed(settings: Ev
 
 
 def test_a_single_seed_has_no_interval(settings: Evaluate) -> None:
-    (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
+    (point,) = list_points(PARAMS, {"seeds": "0"}, {"lr": ["1"]})
     swept = [Result(point, {"plain": made_outcome([0.5], [0.4]), "batchnorm": made_outcome([0.75], [0.6])})]
     header, (row,) = table(swept, settings)
     cells = dict(zip(header, row, strict=True))
     assert (cells["plain_accuracy"], cells["plain_low"], cells["plain_high"]) == ("0.5000", "", "")
     assert (cells["difference"], cells["difference_low"], cells["pairs"]) == ("0.2500", "", "1")
-    words = answer(swept, settings, holdout=10)
+    words = answer(swept, settings, 10, judge_best(swept, settings, None)[0])
     assert "- plain: train.lr = 1; test accuracy 0.4000, median 0.4000 (0.4000 to 0.4000), failed 1/1 [" in words
     assert "Difference at the two best points, over 1 pair: 0.2000.\n" in words
     assert "| best points | – | too few pairs to tell |" in words
@@ -316,7 +317,7 @@ def test_the_answer_in_words(settings: Evaluate) -> None:
 
 
 def test_the_verdict_is_that_of_the_rule(settings: Evaluate) -> None:
-    (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
+    (point,) = list_points(PARAMS, {"seeds": "0,1,2"}, {"lr": ["1"]})
 
     def words(batchnorm: list[float]) -> str:
         both = {"plain": made_outcome([0.5] * 3, [0.5] * 3), "batchnorm": made_outcome([0.5] * 3, batchnorm)}
