@@ -102,8 +102,9 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "rate tried; with (none), no rate has got there, and the first one stands for all. A training that does not "
         f"get there in {last} steps counts as {last} in means and ratios, and as more in medians. Ratios are geometric "
         "means over pairs, above 1 where Batch Normalization is sooner, with Student's "
-        f"{100 * settings.confidence:g} % intervals of their logarithms. Where plain networks do not get there, the true "
-        "ratio is at least this; where networks with Batch Normalization do not, at most this; where both do not, it is not bounded.",
+        f"{100 * settings.confidence:g} % intervals of their logarithms. Where plain networks do not get there, the "
+        "true ratio is at least this; where networks with Batch Normalization do not, at most this; where both do not, "
+        "it is not bounded.",
         "",
         *markdown_table(*tables["steps"]),
         "",
