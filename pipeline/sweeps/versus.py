@@ -1,4 +1,4 @@
-"""Two kinds of networks, each at a chosen point, compared by their accuracies on the test images."""
+"""Two kinds of networks, each at a chosen point, compared by their accuracies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,20 @@ class Chosen:
         name: What it is called.
         result: The point.
         variant: Its variant there.
+        held_out: Whether it is compared by the accuracies that points are chosen by, instead of those on the test
+            images.
     """
 
     name: str
     result: Result
     variant: Variant
+    held_out: bool = False
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of its accuracies: those that confirm the point, if there are any and it is not `held_out`."""
+        confirmed = self.variant in self.result.confirmed and not self.held_out
+        return self.result.seeds if confirmed else self.result.point.params.train.seeds
 
     @property
     def value(self) -> str:
@@ -35,8 +44,8 @@ class Chosen:
         return next(iter(self.result.point.values.values()))
 
     def accuracy(self) -> Floats:
-        """Return the test accuracies [seeds], of the seeds that confirm the point if there are any."""
-        return self.result.tested(self.variant)
+        """Return the accuracies [seeds] that it is compared by."""
+        return self.result.final(self.variant) if self.held_out else self.result.tested(self.variant)
 
     def cells(self, settings: Evaluate) -> list[str]:
         """Return its cells of `HEAD`."""
@@ -59,7 +68,7 @@ def ask_versus(
     settings: Evaluate,
     cells: Sequence[str] = (),
 ) -> None:
-    """Add to a family the difference of two kinds' test accuracies, seed by seed: treatment minus control.
+    """Add to a family the difference of two kinds' accuracies, seed by seed: treatment minus control.
 
     Args:
         family: The outcomes that are judged together.
@@ -75,4 +84,4 @@ def ask_versus(
     comparison = compare(*accuracies, settings.confidence, both)
     question = Question(comparison, f"{treatment.name} is better", f"{control.name} is better", settings.margin)
     row = [*cells, *treatment.cells(settings), *control.cells(settings), format_interval(comparison.difference)]
-    family.ask(table, name, question, row, *accuracies)
+    family.ask(table, name, question, row, *accuracies, seeds=treatment.seeds)
