@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.family import Family
-from pipeline.analysis.statistics import compare, learned, summarise
+from pipeline.analysis.statistics import LEARNED, compare, learned, summarise
 from pipeline.analysis.tables import format_failed, format_interval
 from pipeline.analysis.verdicts import Question
 from pipeline.params import Evaluate, Variant
@@ -25,12 +25,14 @@ class Chosen:
         variant: Its variant there.
         held_out: Whether it is compared by the accuracies that points are chosen by, instead of those on the test
             images.
+        least: The accuracy below which a training has failed.
     """
 
     name: str
     result: Result
     variant: Variant
     held_out: bool = False
+    least: float = LEARNED
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -51,12 +53,12 @@ class Chosen:
         """Return its cells of `HEAD`."""
         accuracy = self.accuracy()
         mean = format_interval(summarise(accuracy, settings.confidence).mean)
-        return [self.name, self.value, mean, format_failed(accuracy, settings.confidence)]
+        return [self.name, self.value, mean, format_failed(accuracy, settings.confidence, self.least)]
 
 
-def choose_best(name: str, results: Sequence[Result], variant: Variant) -> Chosen:
+def choose_best(name: str, results: Sequence[Result], variant: Variant, least: float = LEARNED) -> Chosen:
     """Return a variant at its best point on the held-out images, of some points."""
-    return Chosen(name, best(results, variant), variant)
+    return Chosen(name, best(results, variant), variant, least=least)
 
 
 def ask_versus(
@@ -80,7 +82,7 @@ def ask_versus(
         cells: What the row begins with, before the cells below `HEAD`.
     """
     accuracies = treatment.accuracy(), control.accuracy()
-    both = learned(accuracies[0]) & learned(accuracies[1])
+    both = learned(accuracies[0], treatment.least) & learned(accuracies[1], control.least)
     comparison = compare(*accuracies, settings.confidence, both)
     question = Question(comparison, f"{treatment.name} is better", f"{control.name} is better", settings.margin)
     row = [*cells, *treatment.cells(settings), *control.cells(settings), format_interval(comparison.difference)]

@@ -31,6 +31,12 @@ NOT_MNIST = f"{IMAGES}: not MNIST's by its SHA-256 (custom images need `data.dat
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
+@pytest.fixture(autouse=True)
+def _no_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The system has no package of images."""
+    monkeypatch.setattr(sources, "_PACKAGED", tmp_path / "package")
+
+
 class Mirror(http.server.ThreadingHTTPServer):
     """Serves `files`; `fault` says how it misbehaves."""
 
@@ -316,7 +322,6 @@ def test_fashion_mnist_from_the_system_s_package_where_the_mirrors_are_out_of_re
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sources, "_from_mirrors", unreachable)
-    monkeypatch.setattr(sources, "_PACKAGED", tmp_path / "package")
     told = (
         "no source has the images of fashion_mnist; torchvision's mirrors: out of reach; on Debian or Ubuntu, install "
         "the package dataset-fashion-mnist; or put train-images"

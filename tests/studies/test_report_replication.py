@@ -47,7 +47,9 @@ def test_each_finding_is_judged_on_each_set_of_images() -> None:
     (mnist, fashion) = table(report, "at_the_labs_rate")
     assert (mnist["treatment: point"], mnist["pairs"], mnist["control: failed"]) == ("0.1", "5", "5/5 [0.48, 1.00]")
     assert mnist["difference"].startswith(f"{0.95 - 0.01 - 0.5:.4f} ")
-    assert fashion["treatment: failed"] == "5/5 [0.48, 1.00]"
+    assert (fashion["treatment: failed"], fashion["control: failed"]) == ("0/5 [0.00, 0.52]", "5/5 [0.48, 1.00]")
+    assert tuned["treatment: failed"] == "0/30 [0.00, 0.12]"
+    assert any("below 0.9 on MNIST and below 0.8 on Fashion-MNIST" in line for line in report.lines)
     agreement = {row["finding"]: row for row in table(report, "agreement")}
     assert [*agreement] == [*findings, "Adam, sigmoid: at 0.1"]
     assert {finding for finding, row in agreement.items() if row["the same verdict"] == "no"} == {findings[4]}

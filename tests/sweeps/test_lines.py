@@ -35,4 +35,6 @@ def test_errors_are_ordered_with_the_best_and_the_failed_points_marked() -> None
     assert failed.x == [0.1, 1]
     assert failed.y == pytest.approx([7, 100])
     assert (chosen.label, chosen.x) == (CHOSEN_LABEL, [0.01])
+    _, failed, _ = error_lines("mine", results, "plain", load(PARAMS).evaluate, STYLE, least=0.4)
+    assert failed.x == [1]
     assert failed.style["color"] == chosen.style["color"] == STYLE["color"]

@@ -57,5 +57,7 @@ def test_kinds_are_compared_on_the_held_out_images(results: list[Result]) -> Non
     row, seeds = rows(*sides)
     assert seeds == ["0", "1"]
     assert row["difference"] == "0.0200 [0.0200, 0.0200]"
+    row, _ = rows(*(Chosen(name, results[1], name, held_out=True, least=0.965) for name in ("batchnorm", "plain")))
+    assert (row["treatment: failed"][:3], row["control: failed"][:3]) == ("0/2", "2/2")
     alone = Chosen("plain", results[0], "plain")
     assert (alone.seeds, alone.accuracy().tolist()) == ((0, 1), [1, 1])
