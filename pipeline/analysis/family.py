@@ -21,7 +21,15 @@ class Family:
         self._cells: dict[str, dict[str, Sequence[str]]] = {}
         self._pairs: list[list[str]] = []
 
-    def ask(self, table: str, name: str, question: Question, cells: Sequence[str], *values: Floats) -> None:
+    def ask(
+        self,
+        table: str,
+        name: str,
+        question: Question,
+        cells: Sequence[str],
+        *values: Floats,
+        seeds: Sequence[int] | None = None,
+    ) -> None:
         """Add an outcome.
 
         Args:
@@ -30,10 +38,11 @@ class Family:
             question: What is judged.
             cells: Its cells in that table, before those of the verdict.
             values: The values of the two sides [seeds].
+            seeds: Their seeds, if not those of the family.
         """
         self._questions[name] = question
         self._cells.setdefault(table, {})[name] = cells
-        for seed, *pair in zip(self._seeds, *values, strict=True):
+        for seed, *pair in zip(self._seeds if seeds is None else seeds, *values, strict=True):
             self._pairs.append([name, str(seed), *(f"{value:.9g}" if math.isfinite(value) else "" for value in pair)])
 
     def tables(self, headers: Mapping[str, Sequence[str]], primary: str | None, confidence: float) -> dict[str, Table]:

@@ -235,9 +235,9 @@ def _wins(differences: Floats, confidence: float) -> Proportion:
     return proportion(float((signs + 1).sum()) / 2, len(signs), confidence, wilson=not signs.all())
 
 
-def failures(accuracy: Floats, confidence: float) -> Proportion:
-    """Return how many trainings failed, given accuracies [seeds] as fractions: they are below 0.9, or diverged."""
-    return proportion(float(np.count_nonzero(~learned(accuracy))), len(accuracy), confidence)
+def failures(accuracy: Floats, confidence: float, least: float = LEARNED) -> Proportion:
+    """Return how many trainings failed, given accuracies [seeds] as fractions: they are below `least`, or diverged."""
+    return proportion(float(np.count_nonzero(~learned(accuracy, least))), len(accuracy), confidence)
 
 
 def of_survivors(values: Floats, diverged_at: Floats) -> Floats:
@@ -253,9 +253,9 @@ def lower_median(values: Floats) -> int:
     return int(order[max(kept - 1, 0) // 2])
 
 
-def learned(accuracy: Floats) -> Bools:
-    """Return which accuracies are those of a training that neither failed nor diverged."""
-    return np.nan_to_num(accuracy) >= LEARNED
+def learned(accuracy: Floats, least: float = LEARNED) -> Bools:
+    """Return which accuracies are those of a training that neither failed, being below `least`, nor diverged."""
+    return np.nan_to_num(accuracy) >= least
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.analysis.statistics import (
+    LEARNED,
     Comparison,
     Floats,
     Interval,
@@ -113,9 +114,9 @@ def format_failures(proportion: Proportion, diverged: int) -> str:
     return format_proportion(proportion) + (f", {diverged} diverged" if diverged else "")
 
 
-def format_failed(accuracy: Floats, confidence: float) -> str:
-    """Format how many trainings failed, given accuracies [seeds] as fractions; NaN of those that diverged."""
-    return format_failures(failures(accuracy, confidence), int(np.isnan(accuracy).sum()))
+def format_failed(accuracy: Floats, confidence: float, least: float = LEARNED) -> str:
+    """Format how many trainings failed, being below `least` or NaN, given accuracies [seeds] as fractions."""
+    return format_failures(failures(accuracy, confidence, least), int(np.isnan(accuracy).sum()))
 
 
 def accuracy_cells(accuracy: Floats, confidence: float) -> list[str]:

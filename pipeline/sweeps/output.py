@@ -16,6 +16,7 @@ from pipeline.sweeps import panels
 from pipeline.sweeps.best import best_table
 from pipeline.sweeps.best_of_k import best_of_k, explain_best_of_k
 from pipeline.sweeps.judge import judge_best
+from pipeline.sweeps.lines import finals_of
 from pipeline.sweeps.report import Report, answer, compact_table, seeds_table, table
 from pipeline.sweeps.result import Result, best, groups
 from pipeline.sweeps.study import Study
@@ -80,11 +81,7 @@ def _accuracy_figure(results: Sequence[Result], params: Params) -> "Figure":
     }
     finals = {
         variant: [
-            panels.Finals(
-                result.summary(variant, settings),
-                failed=result.failures(variant, settings).count > 0,
-                chosen=any(result is one for one in chosen[variant]),
-            )
+            finals_of(result, variant, settings, chosen=any(result is one for one in chosen[variant]))
             for result in results
         ]
         for variant in variants

@@ -32,6 +32,7 @@ MOST = 60  # panels in a figure
 TALLEST = 50.0  # inches, which are 10,000 pixels
 FAILED_LABEL = "some or all trainings failed"
 CHOSEN_LABEL = "chosen on the held-out images"
+MARKS = (FAILED_LABEL, CHOSEN_LABEL)
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def draw(
 ) -> Figure:
     """Draw panels row by row under one legend and above a line that says what they show.
 
-    Of more than `MOST` panels the first are drawn, and the legend's title says so. There are more columns where the
-    figure would be higher than `TALLEST`.
+    Marks come last, on the axes and in the legend. Of more than `MOST` panels the first are drawn, and the legend's
+    title says so. There are more columns where the figure would be higher than `TALLEST`.
 
     Args:
         panels: The panels.
@@ -119,14 +120,14 @@ def draw(
     columns = min(max(columns, math.ceil(len(shown) / (TALLEST // height))), len(shown))
     rows = -(-len(shown) // columns)
     figure, grid = blank(rows, columns, width=max(6.4, width * columns), height=0.9 + height * rows)
-    labels: dict[str, Any] = {}
+    labels: dict[str, tuple[Line, Any]] = {}
     for axis in grid.flat[len(shown) :]:
         axis.remove()
     for axis, panel in zip(grid.flat, shown, strict=False):
         if panel.level is not None:
             axis.axhline(panel.level, color="0.6", linewidth=0.8)
-        for line in panel.lines:
-            labels.setdefault(line.label, _line(axis, line))
+        for line in sorted(panel.lines, key=_is_mark):
+            labels.setdefault(line.label, (line, _line(axis, line)))
         _axes(axis, panel, round(11 * width))
     if share:
         groups: dict[int, list[Axes]] = {}
@@ -140,11 +141,12 @@ def draw(
                     plain_log(axis.yaxis)  # ticks for these limits
     title = f"the first {len(shown)} of {len(panels)} panels" if len(shown) < len(panels) else None
     across = max(1, round(figure.get_figwidth() / 2.2))
+    named = sorted(labels.values(), key=lambda pair: _is_mark(pair[0]))
     figure.legend(
-        labels.values(),
-        labels.keys(),
+        [handle for _, handle in named],
+        [line.label for line, _ in named],
         loc="outside upper center",
-        ncols=min(len(labels), across),
+        ncols=min(len(named), across),
         frameon=False,
         title=title,
         fontsize=9,
@@ -167,6 +169,10 @@ def _axes(axis: Axes, panel: Panel, characters: int) -> None:
         axis.set_ylim(*panel.limits)
     if panel.ticks:
         axis.set_xticks(range(len(panel.ticks)), panel.ticks)
+
+
+def _is_mark(line: Line) -> bool:
+    return line.label in MARKS
 
 
 def _line(axis: Axes, line: Line) -> Any:
@@ -196,8 +202,11 @@ def sweep(
     for choice in choices:
         chosen = [at for at, point in enumerate(points) if tuple(point[other] for other in others) == choice]
         x, log, ticks = axis_of([points[at][key] for at in chosen])
-        drawn = [line for variant, all_ in finals.items() for line in _finals(variant, x, [all_[at] for at in chosen])]
-        drawn.sort(key=lambda line: line.label not in VARIANT_NAMES.values())  # marks last, also in the legend
+        drawn = [
+            line
+            for variant, all_ in finals.items()
+            for line in final_lines(VARIANT_NAMES[variant], x, [all_[at] for at in chosen], style_of(variant))
+        ]
         title = ", ".join(
             f"{key_words(other)} {value_words(value)}" for other, value in zip(others, choice, strict=True)
         )
@@ -206,13 +215,13 @@ def sweep(
     return draw(panels, note, share="all")
 
 
-def _finals(variant: Variant, x: Sequence[float], finals: Sequence[Finals]) -> list[Line]:
-    """Return a variant's line, and the marks of its points."""
+def final_lines(label: str, x: Sequence[float], finals: Sequence[Finals], style: Mapping[str, Any]) -> list[Line]:
+    """Return a line of errors in per cent over points, medians with a band between the quartiles, and its marks."""
     summaries = [final.accuracy for final in finals]
     middle = [error(summary.median) for summary in summaries]
     low, high = ([error(getattr(summary, f"{end}_quartile")) for summary in summaries] for end in ("upper", "lower"))
-    colour = COLOURS[variant]
-    lines = [Line(VARIANT_NAMES[variant], x, middle, low, high, {**style_of(variant), **MARKED})]
+    colour = style["color"]
+    lines = [Line(label, x, middle, low, high, {**MARKED, **style})]
     failed = [at for at, final in enumerate(finals) if final.failed]
     if failed:
         heights = [100.0 if np.isnan(middle[at]) else middle[at] for at in failed]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.analysis.statistics import (
+    LEARNED,
     Comparison,
     Proportion,
     Summary,
@@ -67,9 +68,9 @@ class Result:
         """Return mean, median and quartiles over seeds of the final validation accuracy."""
         return summarise(self.final(variant), settings.confidence)
 
-    def failures(self, variant: Variant, settings: Evaluate) -> Proportion:
-        """Return how many trainings failed: a final validation accuracy below 0.9, or diverged."""
-        return failures(self.final(variant), settings.confidence)
+    def failures(self, variant: Variant, settings: Evaluate, least: float = LEARNED) -> Proportion:
+        """Return how many trainings failed: a final validation accuracy below `least`, or diverged."""
+        return failures(self.final(variant), settings.confidence, least)
 
     def diverged(self, variant: Variant) -> int:
         """Return how many trainings diverged."""

@@ -1,10 +1,10 @@
-"""Two kinds of networks, each at a chosen point, compared by their accuracies on the test images."""
+"""Two kinds of networks, each at a chosen point, compared by their accuracies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.family import Family
-from pipeline.analysis.statistics import compare, learned, summarise
+from pipeline.analysis.statistics import LEARNED, compare, learned, summarise
 from pipeline.analysis.tables import format_failed, format_interval
 from pipeline.analysis.verdicts import Question
 from pipeline.params import Evaluate, Variant
@@ -23,11 +23,22 @@ class Chosen:
         name: What it is called.
         result: The point.
         variant: Its variant there.
+        held_out: Whether it is compared by the accuracies that points are chosen by, instead of those on the test
+            images.
+        least: The accuracy below which a training has failed.
     """
 
     name: str
     result: Result
     variant: Variant
+    held_out: bool = False
+    least: float = LEARNED
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of its accuracies: those that confirm the point, if there are any and it is not `held_out`."""
+        confirmed = self.variant in self.result.confirmed and not self.held_out
+        return self.result.seeds if confirmed else self.result.point.params.train.seeds
 
     @property
     def value(self) -> str:
@@ -35,19 +46,19 @@ class Chosen:
         return next(iter(self.result.point.values.values()))
 
     def accuracy(self) -> Floats:
-        """Return the test accuracies [seeds], of the seeds that confirm the point if there are any."""
-        return self.result.tested(self.variant)
+        """Return the accuracies [seeds] that it is compared by."""
+        return self.result.final(self.variant) if self.held_out else self.result.tested(self.variant)
 
     def cells(self, settings: Evaluate) -> list[str]:
         """Return its cells of `HEAD`."""
         accuracy = self.accuracy()
         mean = format_interval(summarise(accuracy, settings.confidence).mean)
-        return [self.name, self.value, mean, format_failed(accuracy, settings.confidence)]
+        return [self.name, self.value, mean, format_failed(accuracy, settings.confidence, self.least)]
 
 
-def choose_best(name: str, results: Sequence[Result], variant: Variant) -> Chosen:
+def choose_best(name: str, results: Sequence[Result], variant: Variant, least: float = LEARNED) -> Chosen:
     """Return a variant at its best point on the held-out images, of some points."""
-    return Chosen(name, best(results, variant), variant)
+    return Chosen(name, best(results, variant), variant, least=least)
 
 
 def ask_versus(
@@ -59,7 +70,7 @@ def ask_versus(
     settings: Evaluate,
     cells: Sequence[str] = (),
 ) -> None:
-    """Add to a family the difference of two kinds' test accuracies, seed by seed: treatment minus control.
+    """Add to a family the difference of two kinds' accuracies, seed by seed: treatment minus control.
 
     Args:
         family: The outcomes that are judged together.
@@ -71,8 +82,8 @@ def ask_versus(
         cells: What the row begins with, before the cells below `HEAD`.
     """
     accuracies = treatment.accuracy(), control.accuracy()
-    both = learned(accuracies[0]) & learned(accuracies[1])
+    both = learned(accuracies[0], treatment.least) & learned(accuracies[1], control.least)
     comparison = compare(*accuracies, settings.confidence, both)
     question = Question(comparison, f"{treatment.name} is better", f"{control.name} is better", settings.margin)
     row = [*cells, *treatment.cells(settings), *control.cells(settings), format_interval(comparison.difference)]
-    family.ask(table, name, question, row, *accuracies)
+    family.ask(table, name, question, row, *accuracies, seeds=treatment.seeds)

@@ -14,7 +14,7 @@ from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, join_words, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.best import how_chosen
-from pipeline.sweeps.panels import Line, Panel, draw, style_of
+from pipeline.sweeps.panels import Line, Panel, draw
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result, choose
 from pipeline.training.history import Floats

@@ -37,6 +37,13 @@ def test_pairs_hold_what_intervals_are_computed_from() -> None:
     assert rows[-1] == ["missing", "8", "2", ""]
 
 
+def test_an_outcome_may_be_of_other_seeds() -> None:
+    outcomes, values = family(), np.array([1.0, 2, 4])
+    outcomes.ask("a", "more", Question(compare(values, values, 0.95)), [], values, values, seeds=[0, 1, 2])
+    _, rows = outcomes.tables({"a": []}, None, 0.95)["pairs"]
+    assert [row[1] for row in rows if row[0] == "more"] == ["0", "1", "2"]
+
+
 def test_the_primary_outcome_is_one_of_the_family() -> None:
     with pytest.raises(UserError, match="choose from 'clear', 'open', 'missing'"):
         family().tables({}, "other", 0.95)

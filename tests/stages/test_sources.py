@@ -31,6 +31,12 @@ NOT_MNIST = f"{IMAGES}: not MNIST's by its SHA-256 (custom images need `data.dat
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
+@pytest.fixture(autouse=True)
+def _no_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The system has no package of images."""
+    monkeypatch.setattr(sources, "_PACKAGED", tmp_path / "package")
+
+
 class Mirror(http.server.ThreadingHTTPServer):
     """Serves `files`; `fault` says how it misbehaves."""
 
@@ -310,6 +316,25 @@ def test_fashion_mnist_of_other_counts(tmp_path: Path) -> None:
         sources.fetch("fashion_mnist", own, tmp_path / "out")
     assert f"{IMAGES}: not fashion_mnist's, which holds 60000" in str(caught.value)
     assert "the Python index" not in str(caught.value)
+
+
+def test_fashion_mnist_from_the_system_s_package_where_the_mirrors_are_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sources, "_from_mirrors", unreachable)
+    told = (
+        "no source has the images of fashion_mnist; torchvision's mirrors: out of reach; on Debian or Ubuntu, install "
+        "the package dataset-fashion-mnist; or put train-images"
+    )
+    with pytest.raises(UserError, match=f"^{told}"):
+        sources.fetch("fashion_mnist", None, tmp_path / "out")
+    own = write_own(tmp_path / "own", 73, 60_000, 10_000)
+    pack(own, tmp_path / "package")
+    assert sources.fetch("fashion_mnist", None, tmp_path / "out")[1] == "the package dataset-fashion-mnist"
+    assert same(tmp_path / "out", own)
+    assert capsys.readouterr().err == "torchvision's mirrors: out of reach; trying the next source\n"
+    with pytest.raises(UserError, match="no source has the images of kmnist; torchvision's mirrors: out of reach; put"):
+        sources.fetch("kmnist", None, tmp_path / "other")
 
 
 # The user's directory

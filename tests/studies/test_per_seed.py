@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.sweeps.seeds import parse_seeds
+from pipeline.sweeps.study import load_study
 from tests.studies.committed import STUDIES, committed
+from tools.sandbox import ROOT
 
 Row = dict[str, str]
 
@@ -42,16 +45,26 @@ def close(row: Row, names: Sequence[str], numbers: Sequence[float]) -> bool:
     return len(cells) == len(numbers) and np.allclose(cells, numbers, rtol=0, atol=0.5001e-4)
 
 
-def check(row: Row, treatment: dict[str, float], control: dict[str, float]) -> None:
-    for variant, values in (("plain", control), ("batchnorm", treatment)):
-        numbers = [*values.values()]
+def variants_of(row: Row) -> list[str]:
+    """The variants that a table compares, first the control."""
+    return [name.removesuffix("_accuracy") for name in row if name.endswith("_accuracy")]
+
+
+def check(row: Row, values: dict[str, dict[str, float]]) -> None:
+    """Compare a row with the accuracies by seed of each variant, first the control."""
+    for variant, by_its_seeds in values.items():
+        numbers = [*by_its_seeds.values()]
         assert close(row, [f"{variant}_{end}" for end in ("accuracy", "low", "high")], interval(numbers)), row
         assert close(row, [f"{variant}_median"], [float(np.median(numbers))] if numbers else []), row
         lost = int(row[f"{variant}_n"]) - len(numbers)
         assert int(row[f"{variant}_failed"]) == lost + sum(number < 0.9 for number in numbers), row
-    pairs = [treatment[seed] - control[seed] for seed in treatment if seed in control]
-    assert int(row["pairs"]) == len(pairs)
-    assert close(row, ["difference", "difference_low", "difference_high"], interval(pairs)), row
+    control, *treatments = values
+    for variant in treatments:
+        start = f"{variant}_" if len(treatments) > 1 else ""
+        pairs = [values[variant][seed] - number for seed, number in values[control].items() if seed in values[variant]]
+        assert int(row[f"{start}pairs"]) == len(pairs)
+        ends = [f"{start}{end}" for end in ("difference", "difference_low", "difference_high")]
+        assert close(row, ends, interval(pairs)), row
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -63,10 +76,13 @@ def test_the_table_of_a_study_follows_from_its_seeds(study: str) -> None:
     values = by_seed(choosing, [*keys, "variant"], "validation_accuracy")
     for row in table:
         point = tuple(row[key] for key in keys)
-        check(row, values[*point, "batchnorm"], values[*point, "plain"])
+        check(row, {variant: values[*point, variant] for variant in variants_of(row)})
 
 
-@pytest.mark.parametrize("study", ["learning_rate", "position"])
+CONFIRMED = {study: load_study(ROOT / "studies" / study).confirm for study in STUDIES}
+
+
+@pytest.mark.parametrize("study", [study for study, seeds in CONFIRMED.items() if seeds])
 def test_what_a_study_confirms_follows_from_its_fresh_seeds(study: str) -> None:
     folder = f"studies/{study}/results"
     seeds, table = rows(f"{folder}/per_seed.csv"), rows(f"{folder}/confirmed.csv")
@@ -75,9 +91,10 @@ def test_what_a_study_confirms_follows_from_its_fresh_seeds(study: str) -> None:
     values = by_seed(fresh, [*others, first, "variant"], "test_accuracy")
     for row in table:
         group = [row[key] for key in others]
-        both = [values[*group, row[f"{variant}_{first}"], variant] for variant in ("batchnorm", "plain")]
-        assert all(len(one) == 30 for one in both)
-        check(row, *both)
+        found = {variant: values[*group, row[f"{variant}_{first}"], variant] for variant in variants_of(row)}
+        count = len(parse_seeds("confirm", CONFIRMED[study] or ""))
+        assert {int(row[f"{variant}_n"]) for variant in found} == {count}
+        check(row, found)
 
 
 def test_the_labs_answer_follows_from_its_seeds() -> None:

