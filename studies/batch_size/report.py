@@ -1,6 +1,7 @@
 """Three kinds of networks at batches of 4 to 2000, and Batch Normalization over parts of a batch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from pipeline.sweeps.result import Result
 from pipeline.sweeps.versus import HEAD, Chosen, ask_versus, choose_best
 from pipeline.training.history import Floats
 
-NORM, LAYER = VARIANT_NAMES["batchnorm"], VARIANT_NAMES["layernorm"]
+NORM = VARIANT_NAMES["batchnorm"]
 KINDS: dict[str, dict[str, Any]] = {  # statistics that Batch Normalization is evaluated by, and their lines
     "running": {"marker": "o"},
     "recomputed": {"marker": "^", "linestyle": ":"},
@@ -32,18 +33,16 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     """Compare all kinds of networks on the test images, each at its best rate for the batch size: one family."""
     settings = params.evaluate
     whole, ghosts = _by_batch(results), _by_ghost(results)
-    whole_batches = whole[max(whole)]["batchnorm"]
+    whole_batches = replace(whole[max(whole)]["batchnorm"], name="normalising whole batches")
     family = Family(whole_batches.result.seeds or params.train.seeds, ("treatment", "control"))
     for size, chosen in whole.items():
         treatment = chosen["batchnorm"]
-        for variant, words in (("layernorm", LAYER), ("plain", "plain")):
-            name = f"batches of {size}: {NORM} against {words}"
-            ask_versus(family, "batches", name, treatment, chosen[variant], settings, [str(size)])
+        for control in (chosen["layernorm"], chosen["plain"]):
+            name = f"batches of {size}: {NORM} against {control.name}"
+            ask_versus(family, "batches", name, treatment, control, settings, [str(size)])
     for size, parts in ghosts.items():
-        ask_versus(
-            family, "ghosts", f"ghost batches of {size} against whole batches", parts, whole_batches, settings,
-            [str(size)],
-        )
+        name = f"ghost batches of {size} against whole batches"
+        ask_versus(family, "ghosts", name, parts, whole_batches, settings, [str(size)])
     for size, chosen in whole.items():
         _ask_statistics(family, size, chosen["batchnorm"], settings)
     headers = {
@@ -96,7 +95,8 @@ def _by_ghost(results: Sequence[Result]) -> dict[int, Chosen]:
     size = max(map(_batch, results))
     ghosts = sorted({_ghost(result) for result in results} - {0})
     return {
-        ghost: choose_best(f"ghost batches of {ghost}", _points(results, size, ghost), "batchnorm") for ghost in ghosts
+        ghost: choose_best(f"normalising {ghost} images", _points(results, size, ghost), "batchnorm")
+        for ghost in ghosts
     }
 
 
@@ -120,7 +120,7 @@ def _tested(chosen: Chosen, kind: str) -> Floats:
 
 def _ask_statistics(family: Family, size: int, chosen: Chosen, settings: Evaluate) -> None:
     running, recomputed = (_tested(chosen, kind) for kind in KINDS)
-    comparison = compare(recomputed, running, settings.confidence, learned(recomputed) & learned(running))
+    comparison = compare(recomputed, running, settings.confidence)
     question = Question(comparison, "recomputed ones are better", "running ones are better", settings.margin)
     means = (comparison.control.mean, comparison.treatment.mean, comparison.difference)
     row = [str(size), *map(format_interval, means)]
@@ -165,8 +165,8 @@ def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, 
     seeds = count_of(len(one.seeds or params.train.seeds), "seed")
     note = (
         f"{setting(one.point.params, ('train.lr', 'train.batch_size'))}; each network at its best learning rate for "
-        f"this batch size. Lines: medians of {seeds}; bands: quartiles. Crosses: some or all trainings failed (accuracy "
-        f"below {LEARNED:g}, or diverged)."
+        f"this batch size. Lines: medians of {seeds}; bands: quartiles. Crosses: some or all trainings failed "
+        f"(accuracy below {LEARNED:g}, or diverged)."
     )
     return draw(panels, note, columns=2, share="all")
 
@@ -179,11 +179,14 @@ def _lines(
     accuracies = [_tested(chosen, kind) for chosen in by_size.values()]
     summaries = [summarise(accuracy, settings.confidence) for accuracy in accuracies]
     middle, low, high = (
-        [error(getattr(summary, name)) for summary in summaries] for name in ("median", "upper_quartile", "lower_quartile")
+        [error(getattr(summary, name)) for summary in summaries]
+        for name in ("median", "upper_quartile", "lower_quartile")
     )
     lines = [Line(label, sizes, middle, low, high, {**style, "markersize": 4})]
     failed = [at for at, accuracy in enumerate(accuracies) if not learned(accuracy).all()]
     if failed:
         heights = [100.0 if np.isnan(middle[at]) else middle[at] for at in failed]
-        lines.append(Line(FAILED_LABEL, [sizes[at] for at in failed], heights, style={"color": style["color"], **FAILED}))
+        lines.append(
+            Line(FAILED_LABEL, [sizes[at] for at in failed], heights, style={"color": style["color"], **FAILED})
+        )
     return lines

@@ -14,7 +14,7 @@ from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, join_words, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.best import how_chosen
-from pipeline.sweeps.panels import Line, Panel, draw, style_of
+from pipeline.sweeps.panels import Line, Panel, draw
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result, choose
 from pipeline.training.history import Floats
@@ -123,7 +123,9 @@ def _figures(chosen: Mapping[Variant, Result], params: Params) -> dict[str, Figu
         means = [_mean(chosen, series, key, measured, confidence) for key, measured in ROBUSTNESS.items()]
         robustness += _marks(series, np.arange(len(means)) + 0.15 * (at - 1.5), means)
     labels = [measured.label for measured in ROBUSTNESS.values()]
-    panel = Panel("the first 2000 test images", robustness, "change of the images", "test error (%)", log_y=True, ticks=labels)
+    panel = Panel(
+        "the first 2000 test images", robustness, "change of the images", "test error (%)", log_y=True, ticks=labels
+    )
     attacks = "Attacks move each pixel by at most 0.1 and know the statistics; noise has a deviation of 0.3."
     return {
         "calibration": draw(calibration, f"{note} All test images.", height=2.8),

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.family import Family
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import LEARNED, compare, exponential, interval, learned, summarise
+from pipeline.analysis.statistics import LEARNED, compare, exponential, interval, summarise
 from pipeline.analysis.tables import format_failed, format_interval, markdown_table
 from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting, value_words
@@ -28,7 +28,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     for depth, group in trained.items():
         chosen = choose(group)
         plain, batchnorm = (chosen[variant].final(variant) for variant in VARIANTS)
-        comparison = compare(batchnorm, plain, settings.confidence, learned(batchnorm) & learned(plain))
+        comparison = compare(batchnorm, plain, settings.confidence)
         cells = [str(depth)]
         for variant, accuracy in zip(VARIANTS, (plain, batchnorm), strict=True):
             mean = format_interval(summarise(accuracy, settings.confidence).mean)
@@ -123,9 +123,7 @@ def _deepest(trained: dict[int, list[Result]], params: Params) -> str:
 def _accuracies(trained: dict[int, list[Result]], params: Params) -> Figure:
     """Draw errors over depth in a panel for each rate, with rings around each depth's best rate."""
     results = sorted((result for group in trained.values() for result in group), key=_rate)
-    points = [
-        {"layers": str(depth_of(result)), "train.lr": result.point.values["train.lr"]} for result in results
-    ]
+    points = [{"layers": str(depth_of(result)), "train.lr": result.point.values["train.lr"]} for result in results]
     finals = {
         variant: [
             Finals(
@@ -157,9 +155,7 @@ def _gradients(untrained: dict[str, dict[int, Result]], params: Params) -> Figur
             means = [exponential(interval(values, params.evaluate.confidence)) for values in seen]
             over_depth.append(mean_line(label, list(by_depth), means, 1, {**style, "marker": "o", "markersize": 3.5}))
             sizes = np.log(result.outcomes[variant].probed["layers"][:, 0])
-            means = [
-                exponential(interval(values, params.evaluate.confidence)) for values in (sizes - sizes[:, -1:]).T
-            ]
+            means = [exponential(interval(values, params.evaluate.confidence)) for values in (sizes - sizes[:, -1:]).T]
             over_layers.append(mean_line(label, range(1, deepest + 1), means, 1, style))
         words = value_words(activation)
         ratios.append(_panel(f"{words}, first by last layer", over_depth, "hidden layers", log_x=True))
@@ -167,8 +163,8 @@ def _gradients(untrained: dict[str, dict[int, Result]], params: Params) -> Figur
     first = next(iter(untrained["sigmoid"].values()))
     varied = ("model.hidden", "model.activation", "train.lr", "train.epochs", "train.batch_size", "train.optimizer")
     note = (
-        f"{setting(first.point.params, varied)}, 100 in each layer, before training, on one batch of 500 images. Lines: "
-        f"geometric means of {count_of(len(params.train.seeds), 'seed')} of the gradient's root mean square over the "
+        f"{setting(first.point.params, varied)}, 100 in each layer, before training, on one batch of 500 images. "
+        f"Lines: geometric means of {count_of(len(params.train.seeds), 'seed')} of the gradient's root mean square over the "
         f"weights of a layer, by that of the last; bands: Student's {100 * params.evaluate.confidence:g} % intervals."
     )
     return draw([*ratios, *layers], note)
