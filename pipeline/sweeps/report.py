@@ -125,7 +125,7 @@ def answer(
     lines = [
         f"Accuracy on {where} after the last epoch, over seeds: medians with quartiles, means with Student's "
         f"{100 * settings.confidence:g} % intervals, and how many trainings failed (below {LEARNED:g}, or diverged; "
-        "those that diverged have no accuracy). Differences are means of {_minus(results)}, pair by pair; each "
+        f"those that diverged have no accuracy). Differences are means of {_minus(results)}, pair by pair; each "
         "interval is that of a single comparison.",
         "",
         *_points(results, settings),
