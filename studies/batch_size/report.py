@@ -14,7 +14,7 @@ from pipeline.analysis.tables import format_interval, markdown_table
 from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params, Variant
-from pipeline.sweeps.best import how_chosen, place_of
+from pipeline.sweeps.best import how_chosen
 from pipeline.sweeps.panels import FAILED_LABEL, Line, Panel, draw, error, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
@@ -69,7 +69,6 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "",
         *markdown_table(*tables["statistics"]),
         "",
-        *_edges(results, whole, ghosts),
         rule(primary, settings.margin),
         "",
         "`pairs.csv` holds both values of each pair.",
@@ -126,20 +125,6 @@ def _ask_statistics(family: Family, size: int, chosen: Chosen, settings: Evaluat
     row = [str(size), *map(format_interval, means)]
     name = f"batches of {size}: recomputed against running statistics"
     family.ask("statistics", name, question, row, recomputed, running)
-
-
-def _edges(
-    results: Sequence[Result], whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, Chosen]
-) -> list[str]:
-    """Say which best rates are at the edge of those tried, or beside a cliff."""
-    found = [(f"batches of {size}", one) for size, chosen in whole.items() for one in chosen.values()]
-    found += [(f"batches of {max(whole)}", one) for one in ghosts.values()]
-    lines = []
-    for where, one in found:
-        group = _points(results, _batch(one.result), _ghost(one.result))
-        if place := place_of(group, one.result, one.variant):
-            lines.append(f"- {where}, {one.name}: {one.value} is {' and '.join(place)}.")
-    return ["Where among the rates tried the best ones are:", "", *lines, ""] if lines else []
 
 
 def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, Chosen], params: Params) -> Figure:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.analysis.family import Family
@@ -16,7 +15,7 @@ from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.best import how_chosen
 from pipeline.sweeps.panels import Line, Panel, draw
 from pipeline.sweeps.report import Report
-from pipeline.sweeps.result import Result, choose
+from pipeline.sweeps.result import Result, best
 from pipeline.training.history import Floats
 
 KINDS = ("running", "batch", "recomputed")  # statistics
@@ -58,7 +57,8 @@ SERIES: list[tuple[str, Variant, str, str]] = [  # what figures show; plain netw
 
 def report(results: Sequence[Result], params: Params, _steps: Sequence[int], primary: str | None) -> Report:
     """Compare all measurements at each network's best rate, by each kind of statistics: one family."""
-    settings, chosen = params.evaluate, choose(results)
+    settings = params.evaluate
+    chosen = {variant: best(results, variant) for variant in VARIANTS}
     family = Family(chosen["batchnorm"].seeds or params.train.seeds, VARIANTS)
     measures = {"calibration": CALIBRATION, "robustness": ROBUSTNESS}
     for table, measured in measures.items():
@@ -121,7 +121,7 @@ def _figures(chosen: Mapping[Variant, Result], params: Params) -> dict[str, Figu
     robustness = []
     for at, series in enumerate(SERIES):
         means = [_mean(chosen, series, key, measured, confidence) for key, measured in ROBUSTNESS.items()]
-        robustness += _marks(series, np.arange(len(means)) + 0.15 * (at - 1.5), means)
+        robustness += _marks(series, [place + 0.15 * (at - 1.5) for place in range(len(means))], means)
     labels = [measured.label for measured in ROBUSTNESS.values()]
     panel = Panel(
         "the first 2000 test images", robustness, "change of the images", "test error (%)", log_y=True, ticks=labels
@@ -146,9 +146,7 @@ def _mean(
     return interval(errors_of(values, least=0.01) if measured.accuracy else values, confidence)
 
 
-def _marks(
-    series: tuple[str, Variant, str, str], places: Sequence[float] | Floats, means: Sequence[Interval]
-) -> list[Line]:
+def _marks(series: tuple[str, Variant, str, str], places: Sequence[float], means: Sequence[Interval]) -> list[Line]:
     """Return marks at means, with bars for their intervals."""
     label, variant, _, marker = series
     style = {"color": COLOURS[variant], "markersize": 5}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from torch import Tensor
@@ -52,7 +53,7 @@ def test_the_temperature_is_the_likeliest(scale: float) -> None:
     for member in range(2):
         values = logits[member].double().numpy()
 
-        def loss(logarithm: float, values: np.ndarray = values) -> float:  # type: ignore[type-arg]
+        def loss(logarithm: float, values: NDArray[np.float64] = values) -> float:
             return -float(log_softmax(values / 10**logarithm, axis=1)[np.arange(400), labels.numpy()].mean())
 
         exact = 10 ** minimize_scalar(loss, bounds=(-1, 1), method="bounded").x
@@ -114,7 +115,7 @@ def test_an_attack_sees_through_a_certain_answer(params: Make, split: Split) -> 
         logits = network(split.test.images)[0]
         best, second = logits.topk(2, dim=1).values.T
         for parameter in network.linears[-1].parameters():
-            parameter *= 25 / (best - second).median()
+            parameter.mul_(25 / (best - second).median())
         labels = logits.argmax(1)
         certain = torch.softmax(network(split.test.images)[0], 1).amax(1) == 1
         moved = calibration.fgsm(network, Examples(split.test.images, labels))[0] - split.test.images
