@@ -139,7 +139,7 @@ def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, 
     ]
     parts = []
     for kind, style in KINDS.items():
-        label, own = f"{NORM}, {kind} statistics", style_of("batchnorm") | style
+        label, own = NORM if kind == "running" else f"{kind} statistics", style_of("batchnorm") | style
         batches += _lines(label, by_size["batchnorm"], kind, own, settings)
         parts += _lines(label, {**ghosts, size: whole[size]["batchnorm"]}, kind, own, settings)
     panels = [
@@ -150,10 +150,11 @@ def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, 
     seeds = count_of(len(one.seeds or params.train.seeds), "seed")
     note = (
         f"{setting(one.point.params, ('train.lr', 'train.batch_size'))}; each network at its best learning rate for "
-        f"this batch size. Lines: medians of {seeds}; bands: quartiles. Crosses: some or all trainings failed "
+        "this batch size. Batch Normalization is evaluated by running statistics or, dotted, by those of 10,000 "
+        f"training images. Lines: medians of {seeds}; bands: quartiles. Crosses: some or all trainings failed "
         f"(accuracy below {LEARNED:g}, or diverged)."
     )
-    return draw(panels, note, columns=2, share="all")
+    return draw(panels, note, columns=2, width=5.2, share="all")
 
 
 def _lines(

@@ -114,14 +114,16 @@ def _deepest(trained: Mapping[int, Sequence[Result]], params: Params) -> str:
         for variant, result in choose(group).items():
             if not result.failures(variant, params.evaluate).count:
                 deepest[variant] = depth
-    words = [f"{depth} layers ({VARIANT_NAMES[variant]})" for variant, depth in deepest.items()]
-    return f"The deepest networks of which all trainings learn have {join_words(words)}."
+    words = [f"{depth} ({VARIANT_NAMES[variant]})" for variant, depth in deepest.items()]
+    return f"The greatest numbers of layers with which all trainings learn: {join_words(words)}."
 
 
 def _accuracies(trained: dict[int, list[Result]], params: Params) -> Figure:
     """Draw errors over depth in a panel for each rate, with rings around each depth's best rate."""
     results = sorted((result for group in trained.values() for result in group), key=_rate)
-    points = [{"layers": str(depth_of(result)), "train.lr": result.point.values["train.lr"]} for result in results]
+    points = [
+        {"hidden_layers": str(depth_of(result)), "train.lr": result.point.values["train.lr"]} for result in results
+    ]
     finals = {
         variant: [
             Finals(

@@ -76,10 +76,12 @@ def test_figures_show_errors_of_accuracies_with_intervals(params: Make) -> None:
     report = calibration.report(swept(), params(), [0, 125], None)
     rows = table(report, "robustness")
     assert [row["measured"] for row in rows[::3]][-1] == "accuracy under PGD"
-    (axis,) = report.figures["robustness"].axes
+    axis, gains = report.figures["robustness"].axes
     marks = [line for line in axis.lines if line.get_linestyle() == "None"]
     assert [line.get_marker() for line in marks] == ["s", "o", "^", "D"]
     assert heights(marks[0])[-1] == pytest.approx(100 - 10.1)
+    differences = [heights(line)[-1] for line in gains.lines if line.get_linestyle() == "None"]
+    assert differences == pytest.approx([1.01, 0.505, 0])  # of the accuracies under PGD, in percentage points
     panels = report.figures["calibration"].axes
     assert [axis.get_title() for axis in panels][:2] == ["accuracy", "negative log-likelihood"]
     nll = [line for line in panels[1].lines if line.get_linestyle() == "None"]

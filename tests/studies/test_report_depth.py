@@ -74,7 +74,7 @@ def test_depths_are_compared_at_their_best_rates(params: Make) -> None:
     )
     assert rows["16"]["p"] == "0.5"
     assert rows["16"]["verdict"] == "higher"
-    assert any("learn have 2 layers (plain) and 16 layers (Batch Normalization)." in line for line in report.lines)
+    assert any("all trainings learn: 2 (plain) and 16 (Batch Normalization)." in line for line in report.lines)
     check(report, "depth")
 
 
