@@ -139,9 +139,11 @@ def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, 
     ]
     parts = []
     for kind, style in KINDS.items():
-        label, own = NORM if kind == "running" else f"{kind} statistics", style_of("batchnorm") | style
+        label, own = NORM if kind == "running" else f"{NORM}, {kind}", style_of("batchnorm") | style
         batches += _lines(label, by_size["batchnorm"], kind, own, settings)
         parts += _lines(label, {**ghosts, size: whole[size]["batchnorm"]}, kind, own, settings)
+    for lines in (batches, parts):
+        lines.sort(key=lambda line: line.label == FAILED_LABEL)  # marks last, also in the legend
     panels = [
         Panel("whole batches", batches, "images in a batch", "test error (%)", log_x=True, log_y=True),
         Panel(f"batches of {size}", parts, "images normalised together", "test error (%)", log_x=True, log_y=True),

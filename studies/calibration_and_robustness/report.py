@@ -154,8 +154,8 @@ def _figures(chosen: Mapping[Variant, Result], params: Params) -> dict[str, Figu
         f"three kinds of statistics. Marks: means of {seeds}; bars: Student's {100 * confidence:g} % intervals."
     )
     views = (
-        f"The first {params.train.batch_size} test images. Noise: of deviation 0.3. Moved: by 2 pixels to the right and "
-        "downwards. FGSM and PGD: attacks that move each pixel by at most 0.1 and know the statistics."
+        f"The first {params.train.batch_size} test images. Noise: of deviation 0.3. Moved: by 2 pixels to the right "
+        "and downwards. FGSM and PGD: attacks that move each pixel by at most 0.1 and know the statistics."
     )
     return {
         "calibration": draw(calibration, f"{note} All test images.", height=2.8),
