@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 
 from pipeline.data.images import read
 from pipeline.params import VARIANTS
@@ -27,6 +28,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def rows(file: Path) -> list[dict[str, str]]:
     with file.open(newline="", encoding="utf-8") as content:
         return list(csv.DictReader(content))
+
+
+def image_digest(run: Run) -> str:
+    assert run.inputs
+    digest: str = run.inputs.dataset_inputs[0].dataset.digest
+    return digest
 
 
 def test_every_variant_is_compared_with_the_first(project: Path) -> None:
@@ -65,7 +72,8 @@ def test_the_runs_tell_the_variants_apart(project: Path) -> None:
         assert found[f"test_accuracy/difference {variant}"] == pytest.approx(difference)
 
 
-def test_a_position_is_none_for_what_has_no_activations_to_normalise(project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_a_position_is_none_for_what_has_no_activations_to_normalise() -> None:
     grid = ("--grid", "lr=0.1", "--grid", "norm_position=after_activation,before_activation")
     words = done(*grid, "--variants", "plain,weightnorm,layernorm", "--name", "positions")
     assert "positions: 2 points, 8 networks, 8 still to train" in words  # of two seeds; not 12
@@ -98,7 +106,7 @@ def test_each_point_reads_its_own_images(project: Path) -> None:
     words = done("--grid", "lr=0.1", "--grid", "data.directory=first,second", "--name", "folders")
     assert "folders: 2 points, 8 networks" in words
     found = runs(project, "tags.sweep = 'folders' AND tags.level = 'point'")
-    digests = {run.data.params["data.directory"]: run.inputs.dataset_inputs[0].dataset.digest for run in found}
+    digests = {run.data.params["data.directory"]: image_digest(run) for run in found}
     expected = {name: read("custom", project / name).digest for name in ("first", "second")}
     assert expected["first"] != expected["second"]
     assert all(expected[name].startswith(digest) for name, digest in digests.items())

@@ -28,6 +28,7 @@ from studies.loss_landscape.report import movement
 from studies.position import report as position
 from studies.running_statistics import report as running_statistics
 from tests.samples import PARAMS, ROOT
+from tests.studies.committed import committed
 
 Make = Callable[..., Params]
 Floats = NDArray[np.float64]
@@ -68,9 +69,8 @@ def check(report: Report, study: str) -> None:
     for name, (header, rows) in report.tables.items():
         assert name == "pairs" or all(f"| {' | '.join(row)} |" in report.lines for row in (header, *rows))
     assert not any("nan" in line for line in report.lines)
-    committed = (ROOT / "studies" / study / "results" / "answer.md").read_text(encoding="utf-8")
     expected = outline(report.lines)
-    assert outline(committed.splitlines())[: len(expected)] == expected
+    assert outline(committed(f"studies/{study}/results/answer.md").splitlines())[: len(expected)] == expected
 
 
 def outline(lines: Sequence[str]) -> list[str]:
