@@ -10,12 +10,11 @@ from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import LEARNED, Comparison, Interval, compare, of_survivors, summarise
 from pipeline.analysis.tables import format_failed, format_interval, format_number, markdown_table
 from pipeline.analysis.verdicts import Question, rule
-from pipeline.analysis.wording import count_of, setting
+from pipeline.analysis.wording import count_of, seed_words, setting
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.sweeps.panels import MARKED, Panel, draw, mean_line, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
-from pipeline.sweeps.seeds import seed_words
 from pipeline.training.history import Floats
 
 OF_VARIANT = ("rate", "test accuracy", "median", f"below {LEARNED:g}")

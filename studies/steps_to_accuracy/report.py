@@ -11,12 +11,11 @@ from pipeline.analysis.figures import VARIANT_NAMES, errors_of, median
 from pipeline.analysis.statistics import compare, exponential, interval, proportion
 from pipeline.analysis.tables import format_interval, format_number, format_proportion, markdown_table
 from pipeline.analysis.verdicts import Question, rule
-from pipeline.analysis.wording import count_of, join_words, setting, value_words
+from pipeline.analysis.wording import count_of, join_words, seed_words, setting, value_words
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.sweeps.panels import Line, Panel, draw, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result, groups
-from pipeline.sweeps.seeds import seed_words
 from pipeline.training.history import Floats
 
 TARGETS = (0.9, 0.95, 0.96, 0.97)
