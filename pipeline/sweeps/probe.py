@@ -63,7 +63,7 @@ def load_functions(file: str, source: str, name: str, *optional: str) -> list[An
         file: The path, for error messages.
         source: The content.
         name: The name of the first function.
-        optional: The names of others; None stands for one that is not defined.
+        optional: The names of others; None stands for one that the file does not define itself, but at most imports.
 
     Raises:
         UserError: The source is not valid Python, or does not define the first function.
@@ -75,4 +75,5 @@ def load_functions(file: str, source: str, name: str, *optional: str) -> list[An
         raise UserError(f"{file}: {error}") from None
     if not callable(getattr(module, name, None)):
         raise UserError(f"{file}: should define a function {name}()")
-    return [getattr(module, each, None) for each in (name, *optional)]
+    own = {each: value for each, value in vars(module).items() if getattr(value, "__module__", None) == file}
+    return [getattr(module, name), *(own.get(each) for each in optional)]

@@ -1,6 +1,7 @@
 """Three kinds of networks at batches of 4 to 2000, and Batch Normalization over parts of a batch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,14 @@ from pipeline.analysis.tables import format_interval, markdown_table
 from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params, Variant
-from pipeline.sweeps.best import how_chosen, place_of
+from pipeline.sweeps.best import how_chosen
 from pipeline.sweeps.panels import FAILED_LABEL, Line, Panel, draw, error, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
 from pipeline.sweeps.versus import HEAD, Chosen, ask_versus, choose_best
 from pipeline.training.history import Floats
 
-NORM, LAYER = VARIANT_NAMES["batchnorm"], VARIANT_NAMES["layernorm"]
+NORM = VARIANT_NAMES["batchnorm"]
 KINDS: dict[str, dict[str, Any]] = {  # statistics that Batch Normalization is evaluated by, and their lines
     "running": {"marker": "o"},
     "recomputed": {"marker": "^", "linestyle": ":"},
@@ -32,23 +33,16 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     """Compare all kinds of networks on the test images, each at its best rate for the batch size: one family."""
     settings = params.evaluate
     whole, ghosts = _by_batch(results), _by_ghost(results)
-    whole_batches = whole[max(whole)]["batchnorm"]
+    whole_batches = replace(whole[max(whole)]["batchnorm"], name="normalising whole batches")
     family = Family(whole_batches.result.seeds or params.train.seeds, ("treatment", "control"))
     for size, chosen in whole.items():
         treatment = chosen["batchnorm"]
-        for variant, words in (("layernorm", LAYER), ("plain", "plain")):
-            name = f"batches of {size}: {NORM} against {words}"
-            ask_versus(family, "batches", name, treatment, chosen[variant], settings, [str(size)])
+        for control in (chosen["layernorm"], chosen["plain"]):
+            name = f"batches of {size}: {NORM} against {control.name}"
+            ask_versus(family, "batches", name, treatment, control, settings, [str(size)])
     for size, parts in ghosts.items():
-        ask_versus(
-            family,
-            "ghosts",
-            f"ghost batches of {size} against whole batches",
-            parts,
-            whole_batches,
-            settings,
-            [str(size)],
-        )
+        name = f"ghost batches of {size} against whole batches"
+        ask_versus(family, "ghosts", name, parts, whole_batches, settings, [str(size)])
     for size, chosen in whole.items():
         _ask_statistics(family, size, chosen["batchnorm"], settings)
     headers = {
@@ -75,7 +69,6 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "",
         *markdown_table(*tables["statistics"]),
         "",
-        *_edges(results, whole, ghosts),
         rule(primary, settings.margin),
         "",
         "`pairs.csv` holds both values of each pair.",
@@ -101,7 +94,8 @@ def _by_ghost(results: Sequence[Result]) -> dict[int, Chosen]:
     size = max(map(_batch, results))
     ghosts = sorted({_ghost(result) for result in results} - {0})
     return {
-        ghost: choose_best(f"ghost batches of {ghost}", _points(results, size, ghost), "batchnorm") for ghost in ghosts
+        ghost: choose_best(f"normalising {ghost} images", _points(results, size, ghost), "batchnorm")
+        for ghost in ghosts
     }
 
 
@@ -125,26 +119,12 @@ def _tested(chosen: Chosen, kind: str) -> Floats:
 
 def _ask_statistics(family: Family, size: int, chosen: Chosen, settings: Evaluate) -> None:
     running, recomputed = (_tested(chosen, kind) for kind in KINDS)
-    comparison = compare(recomputed, running, settings.confidence, learned(recomputed) & learned(running))
+    comparison = compare(recomputed, running, settings.confidence)
     question = Question(comparison, "recomputed ones are better", "running ones are better", settings.margin)
     means = (comparison.control.mean, comparison.treatment.mean, comparison.difference)
     row = [str(size), *map(format_interval, means)]
     name = f"batches of {size}: recomputed against running statistics"
     family.ask("statistics", name, question, row, recomputed, running)
-
-
-def _edges(
-    results: Sequence[Result], whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, Chosen]
-) -> list[str]:
-    """Say which best rates are at the edge of those tried, or beside a cliff."""
-    found = [(f"batches of {size}", one) for size, chosen in whole.items() for one in chosen.values()]
-    found += [(f"batches of {max(whole)}", one) for one in ghosts.values()]
-    lines = []
-    for where, one in found:
-        group = _points(results, _batch(one.result), _ghost(one.result))
-        if place := place_of(group, one.result, one.variant):
-            lines.append(f"- {where}, {one.name}: {one.value} is {' and '.join(place)}.")
-    return ["Where among the rates tried the best ones are:", "", *lines, ""] if lines else []
 
 
 def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, Chosen], params: Params) -> Figure:
@@ -159,9 +139,11 @@ def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, 
     ]
     parts = []
     for kind, style in KINDS.items():
-        label, own = f"{NORM}, {kind} statistics", style_of("batchnorm") | style
+        label, own = NORM if kind == "running" else f"{NORM}, {kind}", style_of("batchnorm") | style
         batches += _lines(label, by_size["batchnorm"], kind, own, settings)
         parts += _lines(label, {**ghosts, size: whole[size]["batchnorm"]}, kind, own, settings)
+    for lines in (batches, parts):
+        lines.sort(key=lambda line: line.label == FAILED_LABEL)  # marks last, also in the legend
     panels = [
         Panel("whole batches", batches, "images in a batch", "test error (%)", log_x=True, log_y=True),
         Panel(f"batches of {size}", parts, "images normalised together", "test error (%)", log_x=True, log_y=True),
@@ -170,10 +152,11 @@ def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, 
     seeds = count_of(len(one.seeds or params.train.seeds), "seed")
     note = (
         f"{setting(one.point.params, ('train.lr', 'train.batch_size'))}; each network at its best learning rate for "
-        f"this batch size. Lines: medians of {seeds}; bands: quartiles. Crosses: some or all trainings failed (accuracy "
-        f"below {LEARNED:g}, or diverged)."
+        "this batch size. Batch Normalization is evaluated by running statistics or, dotted, by those of 10,000 "
+        f"training images. Lines: medians of {seeds}; bands: quartiles. Crosses: some or all trainings failed "
+        f"(accuracy below {LEARNED:g}, or diverged)."
     )
-    return draw(panels, note, columns=2, share="all")
+    return draw(panels, note, columns=2, width=5.2, share="all")
 
 
 def _lines(

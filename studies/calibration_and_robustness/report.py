@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.analysis.family import Family
@@ -16,7 +15,7 @@ from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.best import how_chosen
 from pipeline.sweeps.panels import Line, Panel, draw
 from pipeline.sweeps.report import Report
-from pipeline.sweeps.result import Result, choose
+from pipeline.sweeps.result import Result, best
 from pipeline.training.history import Floats
 
 KINDS = ("running", "batch", "recomputed")  # statistics
@@ -47,10 +46,22 @@ ROBUSTNESS = {
     "fgsm": Measured("accuracy under FGSM", "FGSM", accuracy=True),
     "pgd": Measured("accuracy under PGD", "PGD", accuracy=True),
 }
-SERIES: list[tuple[str, Variant, str, str]] = [  # what figures show; plain networks are the same by all statistics
-    (VARIANT_NAMES["plain"], "plain", "running", "s"),
+
+
+@dataclass(frozen=True)
+class Series:
+    """What figures show: the networks of a variant by a kind of statistics, which makes no difference to plain ones."""
+
+    label: str
+    variant: Variant
+    kind: str
+    marker: str
+
+
+SERIES = [
+    Series(VARIANT_NAMES["plain"], "plain", "running", "s"),
     *(
-        (f"{VARIANT_NAMES['batchnorm']}, {kind} statistics", "batchnorm", kind, marker)
+        Series(f"{VARIANT_NAMES['batchnorm']}, {kind}", "batchnorm", kind, marker)
         for kind, marker in zip(KINDS, "o^D", strict=True)
     ),
 ]
@@ -58,7 +69,8 @@ SERIES: list[tuple[str, Variant, str, str]] = [  # what figures show; plain netw
 
 def report(results: Sequence[Result], params: Params, _steps: Sequence[int], primary: str | None) -> Report:
     """Compare all measurements at each network's best rate, by each kind of statistics: one family."""
-    settings, chosen = params.evaluate, choose(results)
+    settings = params.evaluate
+    chosen = {variant: best(results, variant) for variant in VARIANTS}
     family = Family(chosen["batchnorm"].seeds or params.train.seeds, VARIANTS)
     measures = {"calibration": CALIBRATION, "robustness": ROBUSTNESS}
     for table, measured in measures.items():
@@ -107,54 +119,56 @@ def _figures(chosen: Mapping[Variant, Result], params: Params) -> dict[str, Figu
     one = chosen["batchnorm"]
     seeds = count_of(len(one.seeds or params.train.seeds), "seed")
     confidence = params.evaluate.confidence
-    note = (
-        f"{setting(one.point.params, ('train.lr',))}; each network at its best learning rate. "
-        f"Marks: means of {seeds}; bars: Student's {100 * confidence:g} % intervals."
-    )
+
+    def mean(series: Series, key: str, measured: Measured) -> Interval:
+        values = _last(chosen, series.variant, series.kind, key)
+        return interval(errors_of(values, least=0.01) if measured.accuracy else values, confidence)
+
+    def gain(series: Series, key: str) -> Interval:
+        plain, own = (_last(chosen, variant, series.kind, key) for variant in ("plain", series.variant))
+        return interval(100 * (own - plain), confidence)
+
     calibration = []
     for key, measured in CALIBRATION.items():
-        drawn = []
-        for place, series in enumerate(SERIES):
-            drawn += _marks(series, [place], [_mean(chosen, series, key, measured, confidence)])
+        marks = [
+            line
+            for place, series in enumerate(SERIES)
+            for line in _marks(series, [place], [mean(series, key, measured)])
+        ]
         ticks = [VARIANT_NAMES["plain"], *KINDS]
-        calibration.append(Panel(measured.words, drawn, "statistics", measured.label, ticks=ticks))
-    robustness = []
+        calibration.append(Panel(measured.words, marks, "statistics", measured.label, ticks=ticks))
+    errors, gains = [], []
     for at, series in enumerate(SERIES):
-        means = [_mean(chosen, series, key, measured, confidence) for key, measured in ROBUSTNESS.items()]
-        robustness += _marks(series, np.arange(len(means)) + 0.15 * (at - 1.5), means)
+        places = [place + 0.15 * (at - 1.5) for place in range(len(ROBUSTNESS))]
+        errors += _marks(series, places, [mean(series, *item) for item in ROBUSTNESS.items()])
+        if series.variant != "plain":
+            gains += _marks(series, places, [gain(series, key) for key in ROBUSTNESS])
     labels = [measured.label for measured in ROBUSTNESS.values()]
-    panel = Panel(
-        "the first 2000 test images", robustness, "change of the images", "test error (%)", log_y=True, ticks=labels
+    changes = "change of the images"
+    robustness = [
+        Panel("errors", errors, changes, "test error (%)", log_y=True, ticks=labels),
+        Panel("accuracy minus the plain network's", gains, changes, "percentage points", ticks=labels, level=0),
+    ]
+    note = (
+        f"{setting(one.point.params, ('train.lr',))}; each network at its best learning rate, Batch Normalization by "
+        f"three kinds of statistics. Marks: means of {seeds}; bars: Student's {100 * confidence:g} % intervals."
     )
-    attacks = "Attacks move each pixel by at most 0.1 and know the statistics; noise has a deviation of 0.3."
+    views = (
+        f"The first {params.train.batch_size} test images. Noise: of deviation 0.3. Moved: by 2 pixels to the right "
+        "and downwards. FGSM and PGD: attacks that move each pixel by at most 0.1 and know the statistics."
+    )
     return {
         "calibration": draw(calibration, f"{note} All test images.", height=2.8),
-        "robustness": draw([panel], f"{note} {attacks} Moved: by 2 pixels to the right and downwards.", width=8.4),
+        "robustness": draw(robustness, f"{note} {views}", columns=2, width=6),
     }
 
 
-def _mean(
-    chosen: Mapping[Variant, Result],
-    series: tuple[str, Variant, str, str],
-    key: str,
-    measured: Measured,
-    confidence: float,
-) -> Interval:
-    """Return the mean of a measurement, as figures show it."""
-    _, variant, kind, _ = series
-    values = _last(chosen, variant, kind, key)
-    return interval(errors_of(values, least=0.01) if measured.accuracy else values, confidence)
-
-
-def _marks(
-    series: tuple[str, Variant, str, str], places: Sequence[float] | Floats, means: Sequence[Interval]
-) -> list[Line]:
+def _marks(series: Series, places: Sequence[float], means: Sequence[Interval]) -> list[Line]:
     """Return marks at means, with bars for their intervals."""
-    label, variant, _, marker = series
-    style = {"color": COLOURS[variant], "markersize": 5}
-    marks = Line(label, places, [mean.value for mean in means], style={**style, "marker": marker, "linestyle": ""})
+    style = {"color": COLOURS[series.variant], "markersize": 5}
+    own = {**style, "marker": series.marker, "linestyle": ""}
     bars = [
-        Line(label, [place, place], [mean.low, mean.high], style=style)
+        Line(series.label, [place, place], [mean.low, mean.high], style=style)
         for place, mean in zip(places, means, strict=True)
     ]
-    return [marks, *bars]
+    return [Line(series.label, places, [mean.value for mean in means], style=own), *bars]

@@ -1,16 +1,16 @@
 """How deep networks of sigmoids still train, and how much of the gradient reaches the first layer before training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.analysis.family import Family
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import LEARNED, compare, exponential, interval, learned, summarise
+from pipeline.analysis.statistics import LEARNED, compare, exponential, interval, summarise
 from pipeline.analysis.tables import format_failed, format_interval, markdown_table
 from pipeline.analysis.verdicts import Question, rule
-from pipeline.analysis.wording import count_of, setting, value_words
+from pipeline.analysis.wording import count_of, join_words, setting, value_words
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.panels import Finals, Line, Panel, draw, mean_line, style_of, sweep
 from pipeline.sweeps.report import Report
@@ -28,7 +28,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     for depth, group in trained.items():
         chosen = choose(group)
         plain, batchnorm = (chosen[variant].final(variant) for variant in VARIANTS)
-        comparison = compare(batchnorm, plain, settings.confidence, learned(batchnorm) & learned(plain))
+        comparison = compare(batchnorm, plain, settings.confidence)
         cells = [str(depth)]
         for variant, accuracy in zip(VARIANTS, (plain, batchnorm), strict=True):
             mean = format_interval(summarise(accuracy, settings.confidence).mean)
@@ -107,23 +107,23 @@ def _log_ratio(result: Result, variant: Variant) -> Floats:
     return ratios
 
 
-def _deepest(trained: dict[int, list[Result]], params: Params) -> str:
-    """Say how deep networks are of which all trainings learn, at the best rates."""
-    words = []
-    for variant in VARIANTS:
-        depths = [
-            depth
-            for depth, group in trained.items()
-            if not choose(group)[variant].failures(variant, params.evaluate).count
-        ]
-        words.append(f"{VARIANT_NAMES[variant]} {count_of(max(depths), 'layer') if depths else 'none'}")
-    return f"The deepest networks of which all trainings learn: {', '.join(words)}."
+def _deepest(trained: Mapping[int, Sequence[Result]], params: Params) -> str:
+    """Say how deep networks are of which all trainings learn, at the best rates; 0 if there are none."""
+    deepest = dict.fromkeys(VARIANTS, 0)
+    for depth, group in trained.items():
+        for variant, result in choose(group).items():
+            if not result.failures(variant, params.evaluate).count:
+                deepest[variant] = depth
+    words = [f"{depth} ({VARIANT_NAMES[variant]})" for variant, depth in deepest.items()]
+    return f"The greatest numbers of layers with which all trainings learn: {join_words(words)}."
 
 
 def _accuracies(trained: dict[int, list[Result]], params: Params) -> Figure:
     """Draw errors over depth in a panel for each rate, with rings around each depth's best rate."""
     results = sorted((result for group in trained.values() for result in group), key=_rate)
-    points = [{"layers": str(depth_of(result)), "train.lr": result.point.values["train.lr"]} for result in results]
+    points = [
+        {"hidden_layers": str(depth_of(result)), "train.lr": result.point.values["train.lr"]} for result in results
+    ]
     finals = {
         variant: [
             Finals(
@@ -163,9 +163,10 @@ def _gradients(untrained: dict[str, dict[int, Result]], params: Params) -> Figur
     first = next(iter(untrained["sigmoid"].values()))
     varied = ("model.hidden", "model.activation", "train.lr", "train.epochs", "train.batch_size", "train.optimizer")
     note = (
-        f"{setting(first.point.params, varied)}, 100 in each layer, before training, on one batch of 500 images. Lines: "
-        f"geometric means of {count_of(len(params.train.seeds), 'seed')} of the gradient's root mean square over the "
-        f"weights of a layer, by that of the last; bands: Student's {100 * params.evaluate.confidence:g} % intervals."
+        f"{setting(first.point.params, varied)}, 100 in each layer, before training, on one batch of 500 images. "
+        f"Lines: geometric means of {count_of(len(params.train.seeds), 'seed')} of the gradient's root mean square "
+        "over the weights of a layer, by that of the last; bands: Student's "
+        f"{100 * params.evaluate.confidence:g} % intervals."
     )
     return draw([*ratios, *layers], note)
 

@@ -31,8 +31,8 @@ def gradients(network: Perceptron, member: int, examples: Examples) -> list[Tens
     for layer in range(count):
         hidden = linear(hidden, state[f"linears.{layer}.weight"], state[f"linears.{layer}.bias"]).sigmoid()
         if network.norms:
-            parts = (state[f"norms.{layer}.{name}"] for name in ("scale", "shift"))
-            hidden = batch_norm(hidden, None, None, *parts, training=True, eps=1e-5)
+            scale, shift = (state[f"norms.{layer}.{name}"] for name in ("scale", "shift"))
+            hidden = batch_norm(hidden, None, None, scale, shift, training=True, eps=1e-5)
     logits = linear(hidden, state[f"linears.{count}.weight"], state[f"linears.{count}.bias"])
     weights = [state[f"linears.{layer}.weight"] for layer in range(count)]
     return [*torch.autograd.grad(cross_entropy(logits, examples.labels), weights)]

@@ -87,6 +87,17 @@ def probed(measurements: int) -> Result:
     return Result(list_points(PARAMS, {}, {"lr": ["0.1"]})[0], {"plain": outcome})
 
 
+def test_a_study_chooses_by_a_function_of_its_own_not_by_one_that_it_imports(tmp_path: Path) -> None:
+    folder = written(tmp_path, "grid: {lr: 0.1}")
+    report = "def report(*_): ...\n"
+    (folder / "report.py").write_text(f"from pipeline.sweeps.result import choose\n{report}", encoding="utf-8")
+    assert load_study(folder).choose is None
+    (folder / "report.py").write_text(f"{report}def choose(group, variant):\n    return group\n", encoding="utf-8")
+    choose = load_study(folder).choose
+    assert choose
+    assert choose([], "plain") == []
+
+
 def test_a_study_may_name_its_primary_outcome_and_its_margin(tmp_path: Path) -> None:
     study = load_study(written(tmp_path, "grid: {lr: 0.1}\nprimary: best points\nmargin: 0.01"))
     assert study.primary == "best points"
