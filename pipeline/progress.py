@@ -8,7 +8,7 @@ import time
 from statistics import fmean
 from typing import Self, TextIO
 
-from pipeline.analysis.wording import duration
+from pipeline.analysis.wording import duration, seed_words
 from pipeline.training.loop import Epoch
 from pipeline.training.population import Population
 
@@ -105,9 +105,7 @@ class Progress:
 
 
 def _describe(epoch: Epoch) -> str:
-    first, last = epoch.seeds[0], epoch.seeds[-1]
-    seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
-    return f"{seeds}: epoch {epoch.number}, training loss {fmean(epoch.train_loss):.3f}"
+    return f"{seed_words(epoch.seeds)}: epoch {epoch.number}, training loss {fmean(epoch.train_loss):.3f}"
 
 
 def _columns(stream: TextIO) -> int:

@@ -71,6 +71,15 @@ def join_words(words: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def seed_words(seeds: Sequence[int]) -> str:
+    """Return the words for seeds, such as `seeds 0 to 9`, `seeds 3, 5` or `seed 7`."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if len(seeds) > 2 and [*seeds] == [*range(seeds[0], seeds[-1] + 1)]:
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}"
+
+
 def duration(seconds: float) -> str:
     """Return a time as a person says it, such as `48 s`, `12 min` or `1 h 25 min`."""
     minutes = round(seconds / 60)

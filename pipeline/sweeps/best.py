@@ -19,16 +19,13 @@ from pipeline.analysis.tables import (
     format_quartiles,
     markdown_table,
 )
-from pipeline.analysis.verdicts import Question, judge, rule
-from pipeline.analysis.wording import count_of
+from pipeline.analysis.wording import count_of, seed_words
 from pipeline.params import Evaluate, Variant
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.refine import has_numbers, number_of
 from pipeline.sweeps.result import Result, choose, compare_best, groups
-from pipeline.sweeps.seeds import seed_words
 
 CLIFF = 0.1  # of accuracy: how much lower than at the best point it is at the bottom of a cliff
-BEST = "best points"  # the name of the comparison of the variants at their best points
 
 
 def describe_best(results: Sequence[Result], settings: Evaluate, holdout: int) -> list[str]:
@@ -104,34 +101,6 @@ def _found(comparison: Comparison) -> str:
         return ""
     p = f", p {format_p(comparison.sign_flip)} (exact sign-flip test)" if comparison.pairs > 1 else ""
     return f": {format_interval(comparison.difference)}{p}"
-
-
-def judge_best(results: Sequence[Result], settings: Evaluate, primary: str | None) -> list[str]:
-    """Say what the comparisons at the best points show: equal ones, of a group that has both, are one."""
-    chosen, grouped = choose(results), groups(results)
-    control, *treatments = chosen
-    questions: dict[str, Question] = {}
-    names: dict[str, list[str]] = {}  # all that a comparison is called
-    for values, points in [((BEST,), chosen), *((values, choose(group)) for values, group in grouped.items())]:
-        for variant, comparison in compare_best(points, settings).items():
-            whose = [VARIANT_NAMES[variant]] if len(treatments) > 1 else []
-            is_best = all(points[one] is chosen[one] for one in (control, variant))
-            name = ", ".join([*((BEST,) if is_best else values), *whose])
-            questions[name] = Question(comparison, margin=settings.margin)
-            names.setdefault(name, []).append(", ".join([*values, *whose]))
-    known = next((name for name, called in names.items() if primary in called), primary)
-    judgements = judge(questions, known, settings.confidence)
-    rows = [
-        [", ".join(names[name] if len(grouped) > 1 else [name]), format_p(judgement.p, missing="–"), judgement.verdict]
-        for name, judgement in judgements.items()
-    ]
-    on = VARIANT_NAMES[treatments[0]] if len(treatments) == 1 else "the variant"
-    return [
-        "",
-        *markdown_table(["compared", "corrected p", f"verdict on {on}"], rows),
-        "",
-        rule(primary, settings.margin),
-    ]
 
 
 def _more(chosen: Mapping[Variant, Result], comparison: Comparison, settings: Evaluate) -> list[str]:

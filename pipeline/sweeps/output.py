@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.analysis import figures
+from pipeline.analysis.family import PAIRS
 from pipeline.analysis.statistics import LEARNED
 from pipeline.analysis.tables import latex_table, markdown_table
 from pipeline.analysis.wording import count_of, setting
@@ -14,6 +15,7 @@ from pipeline.params import Params
 from pipeline.sweeps import panels
 from pipeline.sweeps.best import best_table
 from pipeline.sweeps.best_of_k import best_of_k, explain_best_of_k
+from pipeline.sweeps.judge import judge_best
 from pipeline.sweeps.lines import finals_of
 from pipeline.sweeps.report import Report, answer, compact_table, seeds_table, table
 from pipeline.sweeps.result import Result, best, groups
@@ -43,9 +45,11 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
     own_report = study.own_report(results, params) if study else None
     report = own_report or Report([], {"accuracy": _accuracy_figure(results, params)})
     primary, holdout = study.primary if study else None, params.data.holdout
-    words = answer(results, params.evaluate, holdout, primary, judged=own_report is None)
     tables = {"table": table(results, params.evaluate), "per_seed": seeds_table(results), **report.tables}
-    lines = [*report.lines, words]
+    verdicts: list[str] = []
+    if holdout and not own_report:
+        verdicts, tables[PAIRS] = judge_best(results, params.evaluate, primary)
+    lines = [*report.lines, answer(results, params.evaluate, holdout, verdicts)]
     if any(result.confirmed for result in results):
         tables["confirmed"] = best_table(results, params.evaluate)
     if study and study.best_of_k:
@@ -65,7 +69,7 @@ def write_results(results: Sequence[Result], params: Params, folder: Path, study
 
 def remove_stale(folder: Path, written: Sequence[Path]) -> None:
     """Remove the tables that an earlier sweep of this name left, and this one has not written."""
-    for name in {"confirmed.csv", "best_of_k.csv"} - {path.name for path in written}:
+    for name in {"confirmed.csv", "best_of_k.csv", f"{PAIRS}.csv"} - {path.name for path in written}:
         (folder / name).unlink(missing_ok=True)
 
 

@@ -24,7 +24,7 @@ from pipeline.analysis.tables import (
     per_seed,
 )
 from pipeline.params import Evaluate, Variant
-from pipeline.sweeps.best import describe_best, judge_best
+from pipeline.sweeps.best import describe_best
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.result import Result, groups
 
@@ -108,18 +108,14 @@ def _per_seed(variant: Variant, seeds: Sequence[int], outcome: Outcome, *, teste
     return per_seed(variant, seeds, finals, outcome.diverged_at)
 
 
-def answer(
-    results: Sequence[Result], settings: Evaluate, holdout: int, primary: str | None = None, *, judged: bool = True
-) -> str:
+def answer(results: Sequence[Result], settings: Evaluate, holdout: int, verdicts: Sequence[str] = ()) -> str:
     """Return the sweep's table and best points as Markdown.
 
     Args:
         results: All points of the grid.
         settings: How intervals are computed.
         holdout: How many training images were held out for validation; if none, validation is on the test images.
-        primary: The comparison that is judged without correction: `best points`, or a group's values of all keys but
-            the first, separated by commas.
-        judged: Whether there are verdicts; a study's own report has others.
+        verdicts: Lines on what the comparisons show, if no report of the study says it.
     """
     where = f"{holdout} held-out training images" if holdout else "the test images"
     lines = [
@@ -132,7 +128,7 @@ def answer(
         "",
         *_added(results),
         *describe_best(results, settings, holdout),
-        *(judge_best(results, settings, primary) if holdout and judged else []),
+        *verdicts,
         "",
     ]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.analysis.wording import seed_words
 from pipeline.data.dataset import Split, check_batches
 from pipeline.errors import UserError
 from pipeline.params import Data, Params, ParamsFile, Variant
@@ -12,7 +13,6 @@ from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
 from pipeline.sweeps.refine import check_numeric, further_values, number_of, value_text
 from pipeline.sweeps.result import Result, best, groups
-from pipeline.sweeps.seeds import seed_words
 
 MOST = 1000  # rounds of refinement, and draws of the best of k
 MakePoint = Callable[[Mapping[str, str]], Point | None]  # from the values of its keys; None if one is not allowed

@@ -1,7 +1,6 @@
-"""Seeds as text: read from options and studies, and named in answers."""
+"""Seeds as text, in options and studies."""
 
 import re
-from collections.abc import Sequence
 
 from pipeline.errors import UserError
 
@@ -30,12 +29,3 @@ def parse_seeds(name: str, text: str) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         raise UserError(f"{name} = {text}: every seed may appear only once")
     return tuple(seeds)
-
-
-def seed_words(seeds: Sequence[int]) -> str:
-    """Return the words for seeds, such as `seeds 0 to 9`, `seeds 3, 5` or `seed 7`."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    if len(seeds) > 2 and [*seeds] == [*range(seeds[0], seeds[-1] + 1)]:
-        return f"seeds {seeds[0]} to {seeds[-1]}"
-    return f"seeds {', '.join(map(str, seeds))}"

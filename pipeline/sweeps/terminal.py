@@ -6,13 +6,12 @@ from pathlib import Path
 
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.tables import align_columns
-from pipeline.analysis.wording import count_of, duration, join_words, key_words, setting
+from pipeline.analysis.wording import count_of, duration, join_words, key_words, seed_words, setting
 from pipeline.params import Params
 from pipeline.sweeps.grid import Point
 from pipeline.sweeps.plan import Task
 from pipeline.sweeps.report import compact_table
 from pipeline.sweeps.result import Result
-from pipeline.sweeps.seeds import seed_words
 
 WIDTH = 100  # columns
 SHORT = "BN"  # at the head of a column

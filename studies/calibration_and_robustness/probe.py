@@ -77,13 +77,14 @@ def temperature(logits: Tensor, labels: Tensor) -> Tensor:
         logits: [members, images, classes].
         labels: [images].
     """
+    temperatures = TEMPERATURES.to(logits.device)
     best = []
     for member in logits.double():
         chosen = member.gather(1, labels[:, None]).squeeze(1)
         losses = torch.stack(
-            [torch.logsumexp(member / value, dim=1).mean() - chosen.mean() / value for value in TEMPERATURES]
+            [torch.logsumexp(member / value, dim=1).mean() - chosen.mean() / value for value in temperatures]
         )
-        best.append(TEMPERATURES[losses.argmin()])
+        best.append(temperatures[losses.argmin()])
     return torch.stack(best)
 
 
@@ -100,7 +101,7 @@ def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
     for member in logits.double():
         confidence, answer = torch.softmax(member, dim=1).max(1)
         bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
-        gaps = torch.zeros(BINS, dtype=torch.float64).index_add(0, bins, (answer == labels).double() - confidence)
+        gaps = confidence.new_zeros(BINS).index_add(0, bins, (answer == labels).double() - confidence)
         errors.append(gaps.abs().sum() / len(labels))
     return torch.stack(errors)
 
@@ -152,10 +153,13 @@ def _kinds(network: Perceptron, images: Tensor) -> Iterator[str]:
 
 
 def _sign(network: Network, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the sign of the loss's gradient by the images [members, images, 784]."""
+    """Return the sign of the loss's gradient by the images [members, images, 784].
+
+    The loss is in float64: in float32 the error of the right class is 0 once its probability rounds to 1.
+    """
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        loss = member_losses(network(images), labels.expand(len(images), -1)).sum()
+        loss = member_losses(network(images).double(), labels.expand(len(images), -1)).sum()
         (gradient,) = torch.autograd.grad(loss, [images])
     return gradient.sign()
 

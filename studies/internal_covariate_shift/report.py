@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pipeline.analysis.crossings import first_step
 from pipeline.analysis.family import Family
 from pipeline.analysis.figures import VARIANT_NAMES, errors_of, median
-from pipeline.analysis.statistics import compare, of_survivors
+from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
 from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, key_words, setting, value_words
@@ -36,10 +36,10 @@ SEEN: list[tuple[Variant, str, str]] = [  # the lines of figures; plain networks
 
 @dataclass(frozen=True)
 class Measured:
-    """What is compared: its values [seeds] by an outcome and a kind of statistics, and the words of its verdicts."""
+    """What is compared: its values [seeds] by a kind of statistics and an outcome, and the words of its verdicts."""
 
     name: str
-    values: Callable[[Outcome, str], Floats]
+    values: Callable[[str, Outcome], Floats]
     more: str
     less: str
     margin: float | None = None
@@ -53,10 +53,8 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
     family = Family(results[0].point.params.train.seeds, ("plain", "batchnorm"))
     for table, result in itertools.product(measures, results):
         for measured, kind in itertools.product(measures[table], KINDS):
-            plain, batchnorm = (
-                of_survivors(measured.values(outcome, kind), outcome.diverged_at)
-                for outcome in (result.outcomes["plain"], result.outcomes["batchnorm"])
-            )
+            of_kind = partial(measured.values, kind)
+            plain, batchnorm = result.kept("plain", of_kind), result.kept("batchnorm", of_kind)
             comparison = compare(batchnorm, plain, settings.confidence)
             cells = [
                 *map(value_words, result.point.values.values()),
@@ -99,16 +97,16 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
 def _movements(steps: Sequence[int]) -> list[Measured]:
     words = ("moves more", "moves less")
     return [
-        Measured("jitter", lambda outcome, kind: jitter(outcome.probed[kind], steps), *words),
-        Measured("drift", lambda outcome, kind: drift(outcome.probed[kind], steps)[:, -1], *words),
+        Measured("jitter", lambda kind, outcome: jitter(outcome.probed[kind], steps), *words),
+        Measured("drift", lambda kind, outcome: drift(outcome.probed[kind], steps)[:, -1], *words),
     ]
 
 
 def _learning(steps: Sequence[int], margin: float) -> list[Measured]:
-    def accuracy(step: int, outcome: Outcome, kind: str) -> Floats:
+    def accuracy(step: int, kind: str, outcome: Outcome) -> Floats:
         return outcome.probed[f"{kind}_accuracy"][:, steps.index(step)]
 
-    def first(target: float, outcome: Outcome, kind: str) -> Floats:
+    def first(target: float, kind: str, outcome: Outcome) -> Floats:
         return first_step(outcome.probed[f"{kind}_accuracy"], steps, target)
 
     return [

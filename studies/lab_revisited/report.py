@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.analysis import histograms
 from pipeline.analysis.family import Family
-from pipeline.analysis.statistics import compare, of_survivors
+from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
 from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting
@@ -87,10 +87,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     for result in results:
         position = POSITIONS[result.point.params.model.norm_position]
         for claim in CLAIMS:
-            batchnorm, plain = (
-                of_survivors(claim.values(outcome), outcome.diverged_at)
-                for outcome in (result.outcomes["batchnorm"], result.outcomes["plain"])
-            )
+            batchnorm, plain = result.kept("batchnorm", claim.values), result.kept("plain", claim.values)
             comparison = compare(batchnorm, plain, settings.confidence)
             words = (HOLDS, OPPOSITE) if claim.more else (OPPOSITE, HOLDS)
             question = Question(comparison, *words, settings.margin if "accuracy" in claim.name else None)

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.analysis.crossings import at_loss
 from pipeline.analysis.family import Family
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import Comparison, compare, exponential, failures, interval, learned, of_survivors
+from pipeline.analysis.statistics import Comparison, compare, exponential, failures, interval, learned
 from pipeline.analysis.tables import format_failures, format_interval, format_mean, format_number, markdown_table
 from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting, value_words
@@ -101,17 +101,15 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
 
 def _ask_smoothness(family: Family, result: Result, steps: Sequence[int], settings: Evaluate) -> None:
     """Ask for the variants' smoothness at equal losses, over training, and before it."""
-    views: dict[str, Callable[[Outcome, str], Floats]] = {
+    views: dict[str, Callable[[str, Outcome], Floats]] = {
         **{f"at a loss of {loss}": partial(_at_loss, loss) for loss in LOSSES},
-        "at equal iterations": lambda outcome, measure: log_measure(outcome, measure)[:, spaced(steps)].mean(axis=1),
-        "untrained": lambda outcome, measure: log_measure(outcome, measure)[:, 0],
+        "at equal iterations": lambda measure, outcome: log_measure(outcome, measure)[:, spaced(steps)].mean(axis=1),
+        "untrained": lambda measure, outcome: log_measure(outcome, measure)[:, 0],
     }
     for view, values in views.items():
         for measure in MEASURES:
-            batchnorm, plain = (
-                of_survivors(values(outcome, measure), outcome.diverged_at)
-                for outcome in (result.outcomes["batchnorm"], result.outcomes["plain"])
-            )
+            of_measure = partial(values, measure)
+            batchnorm, plain = result.kept("batchnorm", of_measure), result.kept("plain", of_measure)
             comparison = compare(batchnorm, plain, settings.confidence)
             question = Question(comparison, "rougher", "smoother")
             cells = [*_cells(result), view, measure, *_ratio(comparison)]
@@ -139,10 +137,8 @@ def _ask_noise(
     cells += [format_interval(comparison.difference), where]
     family.ask("noise", f"{name}, accuracy", question, cells, first, second)
     for mode in ("training", "evaluation"):
-        first, second = (
-            of_survivors(np.log(np.maximum(movement(outcome.probed[mode], steps), 1e-12)), outcome.diverged_at)
-            for outcome in (result.outcomes[variant] for result, variant in sides)
-        )
+        moved = partial(_log_movement, steps, mode)
+        first, second = (result.kept(variant, moved) for result, variant in sides)
         comparison = compare(first, second, settings.confidence)
         question = Question(comparison, "less stable", "more stable")
         cells = [*asked, mode, *_ratio(comparison)]
@@ -153,6 +149,12 @@ def _ratio(comparison: Comparison) -> list[str]:
     """Return cells: both geometric means and their ratio, of a comparison of logarithms."""
     means = (np.exp(side.mean.value) for side in (comparison.treatment, comparison.control))
     return [*map(format_number, means), format_interval(exponential(comparison.difference), digits=3)]
+
+
+def _log_movement(steps: Sequence[int], mode: str, outcome: Outcome) -> Floats:
+    """Return the logarithm of the movement [seeds] in training or in evaluation."""
+    logarithm: Floats = np.log(np.maximum(movement(outcome.probed[mode], steps), 1e-12))
+    return logarithm
 
 
 def log_measure(outcome: Outcome, name: str) -> Floats:
@@ -192,7 +194,7 @@ def movement(moments: Floats, steps: Sequence[int]) -> Floats:
     return ratio
 
 
-def _at_loss(loss: float, outcome: Outcome, measure: str) -> Floats:
+def _at_loss(loss: float, measure: str, outcome: Outcome) -> Floats:
     return at_loss(log_measure(outcome, measure), outcome.probed["loss"], loss)
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from pipeline.analysis.family import Family
 from pipeline.analysis.statistics import compare, summarise
 from pipeline.analysis.tables import format_failed, format_interval, markdown_table
-from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
+from pipeline.analysis.verdicts import Question, rule
 from pipeline.analysis.wording import count_of, setting, value_words
 from pipeline.params import Params, Variant
 from pipeline.sweeps.best import how_chosen
@@ -20,8 +21,8 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     settings = params.evaluate
     functions = list(dict.fromkeys(result.point.params.model.activation for result in results))
     panels: list[Panel] = []
-    questions: dict[str, Question] = {}
-    cells: dict[str, list[str]] = {}
+    fresh = next((result.seeds for result in results if result.confirmed), params.train.seeds)
+    family = Family(fresh, ("before", "after"))
     for function in functions:
         by_position = {
             position: [
@@ -36,28 +37,28 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         chosen = {position: best(candidates, "batchnorm") for position, candidates in by_position.items()}
         after, before = (result.tested("batchnorm") for result in chosen.values())
         comparison = compare(before, after, settings.confidence)
-        questions[function] = Question(comparison, "before is better", "after is better", settings.margin)
-        cells[function] = [function]
+        question = Question(comparison, "before is better", "after is better", settings.margin)
+        cells = [function]
         for result in chosen.values():
             accuracy = result.tested("batchnorm")
-            cells[function] += [
+            cells += [
                 result.point.values["train.lr"],
                 format_interval(summarise(accuracy, settings.confidence).mean),
                 format_failed(accuracy, settings.confidence),
             ]
-        cells[function].append(format_interval(comparison.difference))
-    judgements = judge(questions, primary, settings.confidence)
-    rows = [[*cells[name], *judged(questions[name], judgements[name])] for name in questions]
+        cells.append(format_interval(comparison.difference))
+        family.ask("positions", function, question, cells, before, after)
     header = ["activation"]
     for name in POSITIONS.values():
         header += [f"{name}: best lr", f"{name}: test accuracy", f"{name}: failed"]
-    header += ["before minus after", *JUDGED]
+    header.append("before minus after")
+    tables = family.tables({"positions": header}, primary, settings.confidence)
     lines = [
         "# Before or after the activation?",
         "",
         f"{how_chosen(results, 'The best learning rate of each position')}.",
         "",
-        *markdown_table(header, rows),
+        *markdown_table(*tables["positions"]),
         "",
         rule(primary, settings.margin),
         "",
@@ -66,7 +67,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         f"{setting(params, results[0].point.values)}. Lines: medians of {count_of(len(params.train.seeds), 'seed')}; "
         "bands: quartiles. Rings: chosen on the held-out images."
     )
-    return Report(lines, {"positions": draw(panels, note, share="all")}, {"positions": (header, rows)})
+    return Report(lines, {"positions": draw(panels, note, share="all")}, tables)
 
 
 def _panel(function: str, by_position: dict[str, list[Result]], params: Params) -> Panel:

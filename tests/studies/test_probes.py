@@ -24,7 +24,17 @@ from studies.running_statistics import probe as running_statistics
 from tests.samples import population, probe_of
 
 SETTINGS = {"hidden": "7,6", "seeds": "3,1", "epochs": "2", "batch_size": "16", "lr": "0.05"}
-NAMES = ["internal_covariate_shift", "lab_revisited", "loss_landscape", "running_statistics"]
+NAMES = [
+    "batch_size",
+    "budget",
+    "calibration_and_robustness",
+    "depth",
+    "internal_covariate_shift",
+    "lab_revisited",
+    "loss_landscape",
+    "running_statistics",
+    "steps_to_accuracy",
+]
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]

@@ -23,6 +23,7 @@ from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.sweeps import panels
 from pipeline.sweeps.best import best_table, place_of
 from pipeline.sweeps.grid import list_points
+from pipeline.sweeps.judge import judge_best
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.output import write_results
 from pipeline.sweeps.report import answer, compact_table, seeds_table, table
@@ -43,11 +44,14 @@ def test_what_is_written_is_the_table_the_answer_and_a_picture(params: Make, tmp
     text = (tmp_path / "results" / "table.csv").read_text(encoding="utf-8")
     assert list(csv.reader(io.StringIO(text))) == [header, *rows]
     written = (tmp_path / "results" / "answer.md").read_text(encoding="utf-8")
-    assert written == answer(swept, settings.evaluate, 10)
+    verdicts, pairs = judge_best(swept, settings.evaluate, None)
+    assert written == answer(swept, settings.evaluate, 10, verdicts)
+    with (tmp_path / "results" / "pairs.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [pairs[0], *pairs[1]]
     assert (tmp_path / "results" / "accuracy.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     header, rows = compact_table(swept, settings.evaluate)
     assert (tmp_path / "results" / "table.tex").read_text(encoding="utf-8") == latex_table(header, rows)
-    assert len(list((tmp_path / "results").iterdir())) == 6
+    assert len(list((tmp_path / "results").iterdir())) == 7
 
 
 def test_the_compact_table_has_medians_and_failures(params: Make) -> None:
@@ -174,7 +178,8 @@ def test_trainings_that_diverged_are_counted_and_have_no_accuracy(settings: Eval
 def test_where_all_diverged_there_is_no_difference_and_no_verdict(settings: Evaluate) -> None:
     (point,) = list_points(PARAMS, {"seeds": "0,1"}, {"lr": ["1"]})
     made = {"plain": made_outcome([0.5, 0.5], [0.5, 0.5]), "batchnorm": made_outcome([0.1, 0.1], [0.1, 0.1], [1, 2])}
-    words = answer([Result(point, {v: made[v] for v in VARIANTS})], settings, holdout=10)
+    swept = [Result(point, {v: made[v] for v in VARIANTS})]
+    words = answer(swept, settings, 10, judge_best(swept, settings, None)[0])
     assert "Difference at the two best points, over 0 pairs.\n" in words
     assert "| best points | – | no verdict: no pair to compare |" in words
     assert "nan" not in words
@@ -234,13 +239,13 @@ def test_intervals_and_verdicts_follow_from_the_values_of_each_seed(settings: Ev
 
 
 def test_a_single_seed_has_no_interval(settings: Evaluate) -> None:
-    (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
+    (point,) = list_points(PARAMS, {"seeds": "0"}, {"lr": ["1"]})
     swept = [Result(point, {"plain": made_outcome([0.5], [0.4]), "batchnorm": made_outcome([0.75], [0.6])})]
     header, (row,) = table(swept, settings)
     cells = dict(zip(header, row, strict=True))
     assert (cells["plain_accuracy"], cells["plain_low"], cells["plain_high"]) == ("0.5000", "", "")
     assert (cells["difference"], cells["difference_low"], cells["pairs"]) == ("0.2500", "", "1")
-    words = answer(swept, settings, holdout=10)
+    words = answer(swept, settings, 10, judge_best(swept, settings, None)[0])
     assert "- plain: train.lr = 1; test accuracy 0.4000, median 0.4000 (0.4000 to 0.4000), failed 1/1 [" in words
     assert "Difference at the two best points, over 1 pair: 0.2000.\n" in words
     assert "| best points | – | too few pairs to tell |" in words
@@ -265,7 +270,7 @@ def test_of_equals_the_first_is_best() -> None:
 
 def test_the_answer_in_words(settings: Evaluate) -> None:
     swept = results([0.5, 0.7], [0.8, 0.6], plain_test=[0.9, 0.1], batchnorm_test=[0.3, 0.91])
-    lines = answer(swept, settings, holdout=10_000).split("\n")
+    lines = answer(swept, settings, 10_000, judge_best(swept, settings, None)[0]).split("\n")
     assert lines[0] == (
         "Accuracy on 10000 held-out training images after the last epoch, over seeds: medians with quartiles, means "
         "with Student's 95 % intervals, and how many trainings failed (below 0.9, or diverged; those that diverged "
@@ -308,16 +313,16 @@ def test_the_answer_in_words(settings: Evaluate) -> None:
         rule(None, 0.002),
         "",
     ]
-    assert "verdict" not in answer(swept, settings, 10_000, judged=False)
+    assert "verdict" not in answer(swept, settings, 10_000)
 
 
 def test_the_verdict_is_that_of_the_rule(settings: Evaluate) -> None:
-    (point,) = list_points(PARAMS, {}, {"lr": ["1"]})
+    (point,) = list_points(PARAMS, {"seeds": "0,1,2"}, {"lr": ["1"]})
 
     def words(batchnorm: list[float]) -> str:
         both = {"plain": made_outcome([0.5] * 3, [0.5] * 3), "batchnorm": made_outcome([0.5] * 3, batchnorm)}
-        text = answer([Result(point, {v: both[v] for v in VARIANTS})], settings, holdout=10)
-        (row,) = (line for line in text.split("\n") if line.startswith("| best points |"))
+        lines, _ = judge_best([Result(point, {v: both[v] for v in VARIANTS})], settings, None)
+        (row,) = (line for line in lines if line.startswith("| best points |"))
         return row.split(" | ")[2].removesuffix(" |")
 
     assert words([0.4, 0.7, 0.5]) == "no difference is shown"
@@ -334,13 +339,16 @@ def test_the_comparison_of_a_group_that_has_both_best_points_is_judged_once(sett
         for point, pair in zip(points, pairs, strict=True)
     ]
     for primary in ("best points", "adam"):
-        words = answer(swept, settings, 10, primary)
+        lines, (_, pairs) = judge_best(swept, settings, primary)
+        words = "\n".join(lines)
         p = stats.ttest_1samp([0.1, 0.11, 0.15], 0).pvalue  # the only other one: Holm's factor is 1
         assert f"| sgd | {p:.2g} | higher |" in words
         assert words.count("| best points, adam | ") == 1
-        assert words.endswith(f"{rule(primary, 0.002)}\n")
+        assert lines[-1] == rule(primary, 0.002)
+        assert pairs[0] == ["best points", "0", "0.9", "0.95"]
+        assert [row[0] for row in pairs] == ["best points"] * 3 + ["sgd"] * 3
     with pytest.raises(UserError, match=r"^primary = 'x': no such outcome; choose from 'best points', 'sgd'$"):
-        answer(swept, settings, 10, "x")
+        judge_best(swept, settings, "x")
 
 
 def test_right_and_wrong_answers_give_an_interval_for_new_digits(settings: Evaluate) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from pipeline.analysis.wording import seed_words
 from pipeline.errors import UserError
-from pipeline.sweeps.seeds import parse_seeds, seed_words
+from pipeline.sweeps.seeds import parse_seeds
 
 
 @pytest.mark.parametrize(
