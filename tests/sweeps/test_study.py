@@ -172,13 +172,13 @@ def test_null_is_set_as_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "expected the section grid and, where needed, set, primary, margin, refine, "),
-        ("[1, 2]", "expected the section grid and, where needed, set, primary, margin, refine, "),
-        ("grid", "expected the section grid and, where needed, set, primary, margin, refine, "),
-        ("set: {lr: 0.1}", "expected the section grid and, where needed, set, primary, margin, refine, "),
+        ("", "expected the section grid and, where needed, set, variants, primary, margin, refine, "),
+        ("[1, 2]", "expected the section grid and, where needed, set, variants, primary, margin, refine, "),
+        ("grid", "expected the section grid and, where needed, set, variants, primary, margin, refine, "),
+        ("set: {lr: 0.1}", "expected the section grid and, where needed, set, variants, primary, margin, refine, "),
         (
             "grid: {lr: 0.1}\ntrain: {lr: 0.1}",
-            "expected the section grid and, where needed, set, primary, margin, refine, ",
+            "expected the section grid and, where needed, set, variants, primary, margin, refine, ",
         ),
         ("grid: 5", "grid = 5: should map parameters to values"),
         ("grid: {lr: 0.1}\nset: [1]", "set = [1]: should map parameters to values"),
