@@ -21,7 +21,8 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     settings = params.evaluate
     functions = list(dict.fromkeys(result.point.params.model.activation for result in results))
     panels: list[Panel] = []
-    fresh = next((result.seeds for result in results if result.confirmed), params.train.seeds)
+    choosing = results[0].point.params.train.seeds
+    fresh = next((result.seeds for result in results if result.confirmed), choosing)
     family = Family(fresh, ("before", "after"))
     for function in functions:
         by_position = {
@@ -38,7 +39,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         after, before = (result.tested("batchnorm") for result in chosen.values())
         comparison = compare(before, after, settings.confidence)
         question = Question(comparison, "before is better", "after is better", settings.margin)
-        cells = [function]
+        cells: list[str] = [function]
         for result in chosen.values():
             accuracy = result.tested("batchnorm")
             cells += [

@@ -7,14 +7,13 @@ from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import LEARNED
 from pipeline.analysis.tables import Table, markdown_table
 from pipeline.analysis.verdicts import rule
-from pipeline.analysis.wording import DATASETS, count_of, join_words, setting, value_words
+from pipeline.analysis.wording import DATASETS, count_of, join_words, seed_words, setting, value_words
 from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.best import how_chosen
 from pipeline.sweeps.lines import error_lines
 from pipeline.sweeps.panels import Panel, draw, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
-from pipeline.sweeps.seeds import seed_words
 from pipeline.sweeps.versus import HEAD, Chosen, ask_versus, choose_best
 
 AFTER, BEFORE = "after_activation", "before_activation"
