@@ -30,7 +30,7 @@ def probe(_population: Population, split: Split) -> Measure:
     def measure(network: Network) -> dict[str, Tensor]:
         assert isinstance(network, Perceptron)
         precise = copy.deepcopy(network).double()
-        weights = [values for name, values in precise.linears[:-1].named_parameters() if name.endswith("weight")]
+        weights = [linear.weight for linear in precise.linears[:-1]]
         with precise.batch_statistics(), torch.enable_grad():
             logits = precise(images)
             losses = member_losses(logits, labels.expand(len(logits), -1))

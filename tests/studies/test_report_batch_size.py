@@ -11,7 +11,7 @@ from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.result import Result, choose, groups
 from studies.batch_size import report as batch_size
 from tests.samples import PARAMS
-from tests.studies.test_reports import Floats, check, outcome, primary_of, table
+from tests.studies.outcomes import Floats, check, outcome, primary_of, table
 
 Make = Callable[..., Params]
 

@@ -11,7 +11,7 @@ from pipeline.params import Params, Variant
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.result import Result
 from studies.calibration_and_robustness import report as calibration
-from tests.studies.test_reports import Floats, check, outcome, primary_of, results, table
+from tests.studies.outcomes import Floats, check, outcome, primary_of, results, table
 
 Make = Callable[..., Params]
 

@@ -12,7 +12,7 @@ from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.result import Result
 from studies.depth import report as depth
 from tests.samples import PARAMS
-from tests.studies.test_reports import Floats, check, outcome, primary_of, table
+from tests.studies.outcomes import Floats, check, outcome, primary_of, table
 
 Make = Callable[..., Params]
 
