@@ -33,13 +33,22 @@ class TrackingError(Exception):
         self.refused = refused
 
 
+_left: dict[str, str] = {}  # variables that are still set, from a `with` that has ended
+
+
 @contextlib.contextmanager
 def variables(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment where neither the user nor an enclosing `with` has set them."""
-    new = {name: value for name, value in wanted.items() if name not in os.environ}
+    """Set variables of the environment where neither the user nor an enclosing `with` has set them.
+
+    They stay when the context ends, free for the next one. A name that comes or goes can move the whole environment in
+    memory while another thread reads it, in C code that no lock of Python's holds back, and that kills the process; a
+    new value of a known name moves nothing.
+    """
+    new = {name: value for name, value in wanted.items() if os.environ.get(name) == _left.get(name)}
+    for name in new:
+        _left.pop(name, None)
     os.environ.update(new)
     try:
         yield
     finally:
-        for name in new:
-            os.environ.pop(name, None)
+        _left.update(new)
