@@ -193,21 +193,21 @@ def test_a_queued_experiment_logs_into_the_same_store(clone: Path) -> None:
 
 def test_a_study_is_added_with_its_folder_alone(clone: Path) -> None:
     code = {path: path.read_bytes() for path in (clone / "pipeline").rglob("*.py")}
-    folder = clone / "studies" / "depth"
+    folder = clone / "studies" / "widths"
     shutil.copytree(clone / "studies" / "learning_rate", folder, ignore=shutil.ignore_patterns("results", "dvc.lock"))
     pipeline = (folder / "dvc.yaml").read_text(encoding="utf-8")
-    (folder / "dvc.yaml").write_text(pipeline.replace("learning_rate", "depth"), encoding="utf-8")
+    (folder / "dvc.yaml").write_text(pipeline.replace("learning_rate", "widths"), encoding="utf-8")
     settings = "set: {data.holdout: 50}\ngrid: {model.hidden: [[8], [8, 6]]}\n"
     (folder / "params.yaml").write_text(settings, encoding="utf-8")
-    assert "Running stage 'studies/depth/dvc.yaml:depth'" in repro(clone, "studies/depth/dvc.yaml")
+    assert "Running stage 'studies/widths/dvc.yaml:widths'" in repro(clone, "studies/widths/dvc.yaml")
     left = {"answer.md", "table.csv", "table.tex", "per_seed.csv", "accuracy.png", "accuracy.svg"}
     assert {path.name for path in (folder / "results").iterdir()} == left
     assert "| [8, 6] | " in (folder / "results" / "answer.md").read_text(encoding="utf-8")
-    assert "Running stage" not in repro(clone, "studies/depth/dvc.yaml")
+    assert "Running stage" not in repro(clone, "studies/widths/dvc.yaml")
     client = mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
     experiment = client.get_experiment_by_name("sweeps")
     assert experiment
-    found = client.search_runs([experiment.experiment_id], "tags.sweep = 'depth'", max_results=100)
+    found = client.search_runs([experiment.experiment_id], "tags.sweep = 'widths'", max_results=100)
     assert len([run for run in found if "mlflow.parentRunId" not in run.data.tags]) == 2 * 2 + 1
     assert {path: path.read_bytes() for path in code} == code
 

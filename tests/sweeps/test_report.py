@@ -339,14 +339,14 @@ def test_the_comparison_of_a_group_that_has_both_best_points_is_judged_once(sett
         for point, pair in zip(points, pairs, strict=True)
     ]
     for primary in ("best points", "adam"):
-        lines, (_, pairs) = judge_best(swept, settings, primary)
+        lines, (_, trained) = judge_best(swept, settings, primary)
         words = "\n".join(lines)
         p = stats.ttest_1samp([0.1, 0.11, 0.15], 0).pvalue  # the only other one: Holm's factor is 1
         assert f"| sgd | {p:.2g} | higher |" in words
         assert words.count("| best points, adam | ") == 1
         assert lines[-1] == rule(primary, 0.002)
-        assert pairs[0] == ["best points", "0", "0.9", "0.95"]
-        assert [row[0] for row in pairs] == ["best points"] * 3 + ["sgd"] * 3
+        assert trained[0] == ["best points", "0", "0.9", "0.95"]
+        assert [row[0] for row in trained] == ["best points"] * 3 + ["sgd"] * 3
     with pytest.raises(UserError, match=r"^primary = 'x': no such outcome; choose from 'best points', 'sgd'$"):
         judge_best(swept, settings, "x")
 
