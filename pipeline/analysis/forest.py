@@ -12,7 +12,8 @@ from pipeline.analysis.statistics import Interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STEPS = (1, 2, 5)  # of ticks, times powers of ten
+STEPS = ((1, 2, 5), (1,))  # of ticks, times powers of ten: the first choice that leaves room for their labels
+MOST = 9  # ticks
 ROW = 0.32  # inches
 
 
@@ -57,7 +58,7 @@ def forest(panels: Mapping[str, Sequence[Effect]], kind: str, margin: float, not
             axis.plot(numbers, [at] * len(numbers), color=effect.colour)
             axis.plot(100 * effect.difference.value, at, color=effect.colour, marker=effect.marker, linestyle="")
         axis.set_xscale("symlog", linthresh=linear, linscale=0.5)
-        ticks = [tick for tick in _ticks(linear) if low <= tick <= high]
+        ticks = _ticks(linear, low, high)
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_xticks([], minor=True)
         axis.set_yticks(range(len(effects)), [effect.name for effect in effects])
@@ -73,8 +74,13 @@ def _finite(difference: Interval) -> list[float]:
     return [100 * number for number in (difference.low, difference.value, difference.high) if np.isfinite(number)]
 
 
-def _ticks(linear: float) -> list[float]:
-    """Return where ticks may be: 0, and round values from the end of the linear part on."""
-    steps = [float(f"{step}e{power}") for power in range(-4, 3) for step in STEPS]
-    beyond = [step for step in steps if step >= linear]
-    return [*(-step for step in reversed(beyond)), 0.0, *beyond]
+def _ticks(linear: float, low: float, high: float) -> list[float]:
+    """Return where ticks are between two ends: 0, the ends of the linear part, and round values beyond them."""
+    ticks: list[float] = []
+    for factors in STEPS:
+        steps = {float(f"{factor}e{power}") for power in range(-4, 3) for factor in factors} | {linear}
+        beyond = sorted(step for step in steps if step >= linear)
+        ticks = [tick for tick in (*(-step for step in reversed(beyond)), 0.0, *beyond) if low <= tick <= high]
+        if len(ticks) <= MOST:
+            break
+    return ticks
