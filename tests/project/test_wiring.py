@@ -107,6 +107,14 @@ def test_a_study_is_wired(study: str) -> None:
     assert f"dvc repro studies/{study}/dvc.yaml" in page
 
 
+def test_the_summary_of_the_studies_is_wired() -> None:
+    text = (ROOT / "studies" / "dvc.yaml").read_text(encoding="utf-8")
+    (stage,) = YAML(typ="safe").load(text)["stages"].values()
+    pairs = {f"studies/{study}/results/pairs.csv" for study in STUDIES}
+    imported = {name for name in imports(ROOT / "studies" / "summary.py") if name in GRAPH.modules}
+    assert code_of(stage) == rooms(imported) | pairs | {"studies/summary.py"}
+
+
 def test_stages_commands_and_files_share_a_word() -> None:
     assert tuple(DVC) == (*STAGES, "track")
     for stage in DVC:
