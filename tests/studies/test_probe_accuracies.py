@@ -11,7 +11,7 @@ from pipeline.params import VARIANTS, Params, Variant
 from studies.budget import probe as budget
 from studies.steps_to_accuracy import probe as steps_to_accuracy
 from tests.samples import outcome_of, population, probe_of
-from tests.studies.test_probes import SETTINGS, logistic, trained
+from tests.studies.networks import SETTINGS, logistic, trained
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]

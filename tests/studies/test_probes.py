@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -16,14 +15,13 @@ from pipeline.data.dataset import Examples, Split
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.training.loop import fit
-from pipeline.training.population import Population
 from studies.internal_covariate_shift import probe as covariate_shift
 from studies.lab_revisited import probe as lab_view
 from studies.loss_landscape import probe as landscape
 from studies.running_statistics import probe as running_statistics
 from tests.samples import population, probe_of
+from tests.studies.networks import SETTINGS, logistic, trained
 
-SETTINGS = {"hidden": "7,6", "seeds": "3,1", "epochs": "2", "batch_size": "16", "lr": "0.05"}
 NAMES = [
     "batch_size",
     "budget",
@@ -43,13 +41,6 @@ Images = Callable[..., Examples]
 @pytest.fixture
 def split(examples: Images) -> Split:
     return Split(examples(50), examples(40, seed=1), examples(30, seed=2))
-
-
-def trained(described: Population, split: Split) -> Perceptron:
-    """A network in evaluation mode whose weights and statistics are those after training."""
-    network = described.network().eval()
-    network.load_state_dict(fit(described, split.train).weights)
-    return network
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -186,11 +177,6 @@ def test_recomputed_statistics_are_means_over_batches(params: Make, split: Split
             np.testing.assert_allclose(recomputed[2 * layer][member], mean)
             variance = np.mean([values[layer] for values in variances], axis=0)
             np.testing.assert_allclose(recomputed[2 * layer + 1][member], variance)
-
-
-def logistic(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = 1 / (1 + np.exp(-values))
-    return result
 
 
 @pytest.mark.parametrize("position", ["after_activation", "before_activation"])
