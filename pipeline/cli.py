@@ -24,7 +24,7 @@ COMMANDS = {
     "download": "Fetch and verify the images.",
     "evaluate": "Compare the two variants in runs/, into results/lab.",
     "run": "Train one variant for MLflow alone, fetching the images if they are missing.",
-    "sweep": "Train both variants, all seeds, at every point of a grid.",
+    "sweep": "Train all variants, all seeds, at every point of a grid.",
     "track": "Give every stage's outputs a run in MLflow.",
     "train": "Train every seed of one variant, into runs/VARIANT.",
     "view": "Print where MLflow's pages show the saved view.",

@@ -18,7 +18,16 @@ from pipeline.errors import UserError
 from pipeline.files import write_folder
 from pipeline.params import Data, ParamsFile, Train, load
 from pipeline.sweeps.best_of_k import check_best_of_k
-from pipeline.sweeps.grid import LARGE, Grid, count_groups, count_points, list_points, parse_grid, sweep_name
+from pipeline.sweeps.grid import (
+    LARGE,
+    Grid,
+    check_images,
+    count_groups,
+    count_points,
+    list_points,
+    parse_grid,
+    sweep_name,
+)
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.output import remove_stale, write_results
 from pipeline.sweeps.plan import Task, claim_name, estimate, load_splits, plan, without_pixels
@@ -97,8 +106,11 @@ def sweep(
     seeds = study.confirm if confirm is None else confirm
     extension = Extension(study.refine if refine is None else refine, parse_seeds("confirm", seeds) if seeds else ())
     compared = parse_variants("variants", [*map(str.strip, variants.split(","))]) if variants else study.variants
+    if study.report and compared != study.variants:
+        raise UserError(f"variants: the report of {study_folder} is about {', '.join(study.variants)}")
     _check_count(spans, len(compared), len(params.train.seeds), len(extension.seeds), yes)
     points = list_points(paths.PARAMS, overrides, *spans)
+    check_images(points, params.data.holdout)
     extension.check(params, points)
     if study.best_of_k:
         check_best_of_k(points, params.data.holdout)
@@ -114,7 +126,7 @@ def sweep(
     search.skip_stored()
     # Tasks of equal populations share one.
     rests = {task.digest: rest for task in search.tasks if (rest := task.rest())}
-    folder = paths.SWEEPS / (name or sweep_name(points))
+    folder = paths.SWEEPS / (name or sweep_name(points, compared))
     results = study_folder / "results" if study_folder else folder
     epochs = sum(rest.epochs() for rest in rests.values())
     with _open_workers(ray if rests else None, params.train, splits, epochs) as workers:
@@ -144,7 +156,7 @@ def sweep(
         check(folder.name)
         outbox.send()
         with exclusive(folder, WAIT, f"{folder.name}: this sweep is under way in another process"):
-            claim_name(folder, points, extension.rounds, extension.seeds)
+            claim_name(folder, points, extension.rounds, extension.seeds, compared)
             recorder = Recorder(folder.name, images)
             outcomes: dict[str, Outcome] = {}
             new = search.tasks

@@ -46,8 +46,12 @@ def describe_best(results: Sequence[Result], settings: Evaluate, holdout: int) -
             f"failed {format_failed(accuracy, settings.confidence)}."
         )
     control, *treatments = chosen
-    for variant, comparison in compare_best(chosen, settings).items():
+    comparisons = compare_best(chosen, settings)
+    for variant in treatments:
         which = "the two best points" if len(treatments) == 1 else f"the best points of {_pair(variant, control)}"
+        if not (comparison := comparisons.get(variant)):
+            lines += ["", f"No difference at {which}: their images differ."]
+            continue
         lines += ["", f"Difference at {which}, over {count_of(comparison.pairs, 'pair')}{_found(comparison)}."]
         lines += _more({control: chosen[control], variant: chosen[variant]}, comparison, settings)
     if len(groups(results)) > 1:

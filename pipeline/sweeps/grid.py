@@ -1,5 +1,6 @@
 """Grids of parameters: from texts such as `train.lr=log(1e-4,1,9)` to the points that they span."""
 
+import csv
 import hashlib
 import itertools
 import json
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.params import Params, ParamsFile, format_value, parse
+from pipeline.params import TEXTS, VARIANTS, Params, ParamsFile, Variant, format_value, parse
 
 RANGE = re.compile(r"(log|lin|random)\(([^,()]+),([^,()]+),([^,()]+)\)")
 # All points share how many images are held out, the seeds, the device and the evaluation.
+IMAGES = ("data.dataset", "data.directory")  # keys that name images, which are no setting to choose
 SHARED = ("data.holdout", "train.seeds", "train.device", "train.threads", "train.matmul_precision", "evaluate.")
 
 Grid = Mapping[str, Sequence[str]]  # the values of every key, as YAML text
@@ -63,7 +65,8 @@ def parse_grid(specifications: Sequence[str]) -> dict[str, list[str]]:
             `random(FIRST,LAST,COUNT)`: values drawn log-uniformly, which stay the same when COUNT grows.
 
     Returns:
-        The values of every key, as YAML text.
+        The values of every key, as YAML text. Keys that name images come last, because the first key is that by which
+        points are chosen.
 
     Raises:
         UserError: A specification does not have this form, has no values, or repeats a key or a value.
@@ -80,7 +83,7 @@ def parse_grid(specifications: Sequence[str]) -> dict[str, list[str]]:
             raise UserError(f"grid {specification}: a value is given twice")
     if not grid:
         raise UserError("grid: no key to vary; give --grid KEY=VALUES, such as --grid train.lr=0.01,0.1")
-    return grid
+    return {key: grid[key] for key in sorted(grid, key=lambda key: bool(_matches(key, IMAGES)))}
 
 
 def list_points(path: Path, overrides: Mapping[str, str], *grids: Grid) -> list[Point]:
@@ -103,6 +106,20 @@ def list_points(path: Path, overrides: Mapping[str, str], *grids: Grid) -> list[
                 raise UserError(f"grid: one varies {', '.join(first.values)}, another {', '.join(point.values)}")
             points.setdefault(point.params, point)
     return list(points.values())
+
+
+def check_images(points: Sequence[Point], holdout: int) -> None:
+    """Check that no point would be chosen for its images.
+
+    Raises:
+        UserError: It would: points are chosen, and the grid varies nothing but images.
+    """
+    key = next(iter(points[0].values))
+    if holdout and key in IMAGES:
+        near = f"such as --grid train.lr={points[0].params.train.lr:g}, or set data.holdout to 0"
+        raise UserError(
+            f"grid {key}: points are chosen by their accuracy, images are not; give another key too, {near}"
+        )
 
 
 def _points(file: ParamsFile, overrides: Mapping[str, str], grid: Grid) -> list[Point]:
@@ -136,15 +153,16 @@ def count_groups(grid: Grid) -> int:
     return count_points(grid) // len(next(iter(grid.values())))
 
 
-def digest_points(points: Sequence[Point]) -> str:
-    """Return a digest of the points: all their parameters but those of the evaluation, however they were written."""
-    described = [point.params.model_dump(mode="json", exclude={"evaluate"}) for point in points]
+def digest_points(points: Sequence[Point], variants: Sequence[Variant] = VARIANTS) -> str:
+    """Return a digest of a sweep: its points' parameters but those of the evaluation, however written; its variants."""
+    described: list[Any] = [point.params.model_dump(mode="json", exclude={"evaluate"}) for point in points]
+    described += [] if tuple(variants) == VARIANTS else [[*variants]]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def sweep_name(points: Sequence[Point]) -> str:
-    """Return a name for a sweep: the last parts of its keys, and the first digits of the points' digest."""
-    return "-".join([*(key.split(".")[-1] for key in points[0].values), digest_points(points)[:6]])
+def sweep_name(points: Sequence[Point], variants: Sequence[Variant] = VARIANTS) -> str:
+    """Return a name for a sweep: the last parts of its keys, and the first digits of its digest."""
+    return "-".join([*(key.split(".")[-1] for key in points[0].values), digest_points(points, variants)[:6]])
 
 
 def full_name(key: str, known: Mapping[str, Any]) -> str:
@@ -164,6 +182,11 @@ def _matches(key: str, names: Iterable[str]) -> list[str]:
 
 
 def _values(key: str, text: str) -> list[str]:
+    if _matches(key, TEXTS):  # as where one is set: neither a range nor YAML
+        values = [value.strip() for value in next(csv.reader([text], skipinitialspace=True))]
+        if not values or "" in values:
+            raise UserError(f"grid {key}={text}: a value is empty")
+        return values
     if text.startswith(("log", "lin", "random")):
         return _range(key, text)
     try:

@@ -1,5 +1,6 @@
 """What a sweep shows where its study has no report of its own: verdicts on the comparisons at the best points."""
 
+import itertools
 from collections.abc import Sequence
 
 from pipeline.analysis.family import PAIRS, Family
@@ -28,7 +29,7 @@ def judge_best(results: Sequence[Result], settings: Evaluate, primary: str | Non
     control, *treatments = chosen
     seeds = next((result.seeds for result in results if result.confirmed), results[0].point.params.train.seeds)
     family = Family(seeds, ("control", "treatment"))
-    names: dict[str, list[str]] = {}  # all that a comparison is called
+    names: dict[str, tuple[list[tuple[str, ...]], list[str]]] = {}  # all that a comparison is called, and its variant
     for values, points in [((BEST,), chosen), *((values, choose(group)) for values, group in grouped.items())]:
         for variant, comparison in compare_best(points, settings).items():
             whose = [VARIANT_NAMES[variant]] if len(treatments) > 1 else []
@@ -37,12 +38,15 @@ def judge_best(results: Sequence[Result], settings: Evaluate, primary: str | Non
             if name not in names:
                 sides = points[control].tested(control), points[variant].tested(variant)
                 family.ask(BEST, name, Question(comparison, margin=settings.margin), [name], *sides)
-            names.setdefault(name, []).append(", ".join([*values, *whose]))
-    known = next((name for name, called in names.items() if primary in called), primary)
+            names.setdefault(name, ([], whose))[0].append(values)
+    known = next(
+        (name for name, (called, whose) in names.items() if primary in [", ".join([*one, *whose]) for one in called]),
+        primary,
+    )
     on = VARIANT_NAMES[treatments[0]] if len(treatments) == 1 else "the variant"
     tables = family.tables({BEST: ["compared"]}, known, settings.confidence)
     rows = [
-        [", ".join(names[name]) if len(grouped) > 1 else name, p or "–", verdict]
+        [_shown(*names[name]) if len(grouped) > 1 else name, p or "–", verdict]
         for name, *_, p, verdict in tables[BEST][1]
     ]
     return [
@@ -51,3 +55,8 @@ def judge_best(results: Sequence[Result], settings: Evaluate, primary: str | Non
         "",
         rule(primary, settings.margin),
     ], tables[PAIRS]
+
+
+def _shown(called: Sequence[tuple[str, ...]], whose: Sequence[str]) -> str:
+    """Return all that a comparison is called, and its variant once."""
+    return ", ".join([*itertools.chain(*called), *whose])

@@ -202,6 +202,7 @@ def sweep(
     for choice in choices:
         chosen = [at for at, point in enumerate(points) if tuple(point[other] for other in others) == choice]
         x, log, ticks = axis_of([points[at][key] for at in chosen])
+        x, chosen = map(list, zip(*sorted(zip(x, chosen, strict=True)), strict=True))  # a line does not turn back
         drawn = [
             line
             for variant, all_ in finals.items()

@@ -4,12 +4,13 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.data.dataset import Examples, Split, check_batches, split
 from pipeline.data.images import ImageFiles
+from pipeline.errors import UserError
 from pipeline.files import to_json, write_atomic
 from pipeline.network.device import configure_device, device_memory
 from pipeline.network.normalisation import NORMS, check_variant
@@ -62,16 +63,23 @@ class Task:
         return replace(self.population, seeds=seeds) if seeds else None
 
 
-def claim_name(folder: Path, points: Sequence[Point], rounds: int = 0, seeds: Sequence[int] = ()) -> None:
-    """Note a sweep in its folder, and say so if its grid replaces that of another sweep of its name.
+def claim_name(
+    folder: Path,
+    points: Sequence[Point],
+    rounds: int = 0,
+    seeds: Sequence[int] = (),
+    variants: Sequence[Variant] = VARIANTS,
+) -> None:
+    """Note a sweep in its folder, and say so if its grid or its variants replace those of another sweep of its name.
 
     Args:
         folder: The sweep's folder.
         points: The points of its grid.
         rounds: At most how often points are added.
         seeds: Those that confirm the chosen points.
+        variants: The variants that it compares.
     """
-    file, digest = folder / "sweep.json", digest_points(points)
+    file, digest = folder / "sweep.json", digest_points(points, variants)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         earlier = json.loads(file.read_text(encoding="utf-8"))
         if earlier["digest"] != digest:
@@ -99,10 +107,24 @@ def load_splits(
     """
     settings = params.train.model_copy(update={"device": device or params.train.device})
     chosen = configure_device(settings)
-    splits = {data: split(files, data.holdout, chosen) for data, files in images.items()}
+    splits = {}
+    for data, files in images.items():
+        with _named(data, images):
+            splits[data] = split(files, data.holdout, chosen)
     for point in points:
-        check_batches(splits[point.params.data], point.params.train.batch_size, point.params.model.ghost_batch)
+        data = point.params.data
+        with _named(data, images):
+            check_batches(splits[data], point.params.train.batch_size, point.params.model.ghost_batch)
     return splits
+
+
+@contextlib.contextmanager
+def _named(data: Data, images: Collection[Data]) -> Iterator[None]:
+    """Name the images that an error is about, if there are several."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{data.directory or data.dataset}: {error}" if len(images) > 1 else str(error)) from None
 
 
 def plan(

@@ -57,7 +57,9 @@ def connect(address: str, settings: Train, splits: Mapping[Data, Split]) -> Iter
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(address, runtime_env=package, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a slow start raises nothing more special
         raise UserError(f"--ray {address}: {first_sentence(error)}") from None
     except SystemExit:  # Ray's reaction to SIGTERM during its start
         raise SystemExit(128 + signal.SIGTERM) from None

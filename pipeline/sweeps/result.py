@@ -101,9 +101,14 @@ def groups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
 
 
 def compare_best(chosen: Mapping[Variant, Result], settings: Evaluate) -> dict[Variant, Comparison]:
-    """Compare the test accuracies of every variant with the control's, each at its chosen point, seed by seed."""
-    control, *others = [(variant, result.tested(variant)) for variant, result in chosen.items()]
+    """Compare the test accuracies of every variant with the control's, each at its chosen point, seed by seed.
+
+    Where a variant's point has other images than the control's, there is nothing to compare.
+    """
+    control, *others = chosen
+    images, accuracies = chosen[control].point.params.data, chosen[control].tested(control)
+    same = {one: chosen[one].tested(one) for one in others if chosen[one].point.params.data == images}
     return {
-        variant: compare(accuracy, control[1], settings.confidence, learned(accuracy) & learned(control[1]))
-        for variant, accuracy in others
+        variant: compare(accuracy, accuracies, settings.confidence, learned(accuracy) & learned(accuracies))
+        for variant, accuracy in same.items()
     }

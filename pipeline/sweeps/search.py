@@ -132,9 +132,10 @@ class Search:
 
     def ahead(self) -> list[str]:
         """Return what may follow the tasks so far, in words."""
+        more = ", and more for other points that the study chooses" if self._choose else ""
         count = len(self._variants) * len(group_points(self._grid))
         rounds = f"up to {self._rounds} round{'s' * (self._rounds > 1)} of points around the best ones"
-        seeds = f"up to {count * len(self._seeds)} networks of other seeds to confirm the best points"
+        seeds = f"up to {count * len(self._seeds)} networks of other seeds to confirm the best points{more}"
         return [words for words, asked in ((rounds, self._rounds), (seeds, self._seeds)) if asked]
 
     def results(self, outcomes: Mapping[str, Outcome]) -> list[Result]:

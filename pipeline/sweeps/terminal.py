@@ -14,7 +14,12 @@ from pipeline.sweeps.report import compact_table
 from pipeline.sweeps.result import Result
 
 WIDTH = 100  # columns
-SHORT = "BN"  # at the head of a column
+SHORT = {  # at the head of a column
+    VARIANT_NAMES["batchnorm"]: "BN",
+    VARIANT_NAMES["layernorm"]: "LN",
+    VARIANT_NAMES["groupnorm"]: "GN",
+    VARIANT_NAMES["weightnorm"]: "WN",
+}
 MOST_ROWS = 30  # of a table
 MOST_VALUES = 6  # of a key, which are all named
 
@@ -64,9 +69,11 @@ def result_words(results: Sequence[Result], params: Params, answer: str, folder:
         folder: Where the files are.
     """
     header, rows = compact_table(results, params.evaluate)
-    short = [SHORT if name == VARIANT_NAMES["batchnorm"] else name for name in header]
-    table = align_columns(short, rows[:MOST_ROWS])
-    legend = f"{SHORT}: {VARIANT_NAMES['batchnorm']}. Medians over seeds; differences of means, with intervals."
+    shortened = {name: short for name, short in SHORT.items() if name in header}
+    columns = [": ".join(SHORT.get(part, part) for part in name.split(": ")) for name in header]
+    table = align_columns(columns, rows[:MOST_ROWS])
+    meant = "".join(f"{short}: {name}. " for name, short in shortened.items())
+    legend = f"{meant}Medians over seeds; differences of means, with intervals."
     more = [f"({MOST_ROWS} of {len(rows)} points)"] if len(rows) > MOST_ROWS else []
     words = [line for block in answer.split("\n") if not block.startswith("|") for line in _wrap(block) or [""]]
     lines = [*(line.rstrip() for line in table), *more, legend, "", *words]

@@ -7,6 +7,8 @@ from pipeline.analysis.family import Family
 from pipeline.analysis.statistics import LEARNED, compare, learned, summarise
 from pipeline.analysis.tables import format_failed, format_interval
 from pipeline.analysis.verdicts import Question
+from pipeline.analysis.wording import seed_words
+from pipeline.errors import UserError
 from pipeline.params import Evaluate, Variant
 from pipeline.sweeps.result import Result, best
 from pipeline.training.history import Floats
@@ -80,7 +82,13 @@ def ask_versus(
         control: What it is compared with.
         settings: How intervals are computed, and the margin.
         cells: What the row begins with, before the cells below `HEAD`.
+
+    Raises:
+        UserError: The accuracies are those of different seeds, as where one point was confirmed and the other was not.
     """
+    if treatment.seeds != control.seeds:
+        sides = [f"{one.name} at {one.value} has {seed_words(one.seeds)}" for one in (treatment, control)]
+        raise UserError(f"{name}: cannot be compared pair by pair: {' and '.join(sides)}")
     accuracies = treatment.accuracy(), control.accuracy()
     both = learned(accuracies[0], treatment.least) & learned(accuracies[1], control.least)
     comparison = compare(*accuracies, settings.confidence, both)

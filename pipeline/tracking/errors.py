@@ -44,7 +44,7 @@ def variables(wanted: Mapping[str, str]) -> Iterator[None]:
     memory while another thread reads it, in C code that no lock of Python's holds back, and that kills the process; a
     new value of a known name moves nothing.
     """
-    new = {name: value for name, value in wanted.items() if os.environ.get(name) == _left.get(name)}
+    new = {name: value for name, value in wanted.items() if os.environ.get(name) in (None, _left.get(name))}
     for name in new:
         _left.pop(name, None)
     os.environ.update(new)

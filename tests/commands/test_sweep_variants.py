@@ -1,6 +1,7 @@
 """Sweeps over more than the pair, and over several sets of images, as a user types them."""
 
 import csv
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,82 @@ def test_variants_that_cannot_be_are_one_line(project: Path, arguments: tuple[st
     assert result.stderr.removeprefix("Error: ").startswith(words)
     assert result.stderr.count("\n") == 1
     assert sorted(project.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("project")
+def test_another_control_is_another_sweep() -> None:
+    grid = ("--grid", "lr=0.1", "--dry-run")
+    names = [done(*grid, "--variants", ",".join(one)).partition(":")[0] for one in (THREE[:2], THREE[1::-1], VARIANTS)]
+    assert len({*names}) == 3
+    assert names[2] == done(*grid).partition(":")[0]
+
+
+def test_a_report_of_other_variants_is_one_line(project: Path) -> None:
+    folder = project / "study"
+    folder.mkdir()
+    (folder / "params.yaml").write_text("grid: {lr: 0.1}", encoding="utf-8")
+    (folder / "report.py").write_text("def report(*_): ...", encoding="utf-8")
+    result = sweep("--study", "study", "--variants", "plain,layernorm")
+    assert (result.exit_code, result.stderr) == (2, "Error: variants: the report of study is about plain, batchnorm\n")
+    assert "2 networks" in done("--study", "study", "--variants", "plain,batchnorm", "--seeds", "3", "--dry-run")
+
+
+def test_a_study_chooses_further_points_to_confirm(project: Path) -> None:
+    folder = project / "study"
+    folder.mkdir()
+    (folder / "params.yaml").write_text("grid: {lr: '0.01,0.1,1'}\nconfirm: 5-7", encoding="utf-8")
+    report = """
+        from pipeline.sweeps.report import Report
+        def report(*_):
+            return Report(["# Which?"], {})
+        def choose(group, variant):
+            return [one for one in group if one.point.values["train.lr"] == "1" and variant == "plain"]
+    """
+    (folder / "report.py").write_text(textwrap.dedent(report), encoding="utf-8")
+    more = (
+        "up to 6 networks of other seeds to confirm the best points, and more for other points that the study chooses"
+    )
+    assert f"then {more}\n" in done("--study", "study", "--dry-run")
+    done("--study", "study")
+    confirmed = {
+        (row["train.lr"], row["variant"])
+        for row in rows(folder / "results" / "per_seed.csv")
+        if row["role"] == "confirm"
+    }
+    assert ("1", "plain") in confirmed
+    assert {variant for _, variant in confirmed} == {*VARIANTS}
+
+
+def test_images_differ_in_number_and_are_not_chosen(project: Path) -> None:
+    sandbox.write_images(project / "first", 30, 12)
+    sandbox.write_images(project / "second", 36, 15, seed=1)
+    done("--grid", "data.directory=second,first", "--grid", "lr=0.01,0.1", "--confirm", "5-7", "--name", "folders")
+    folder = project / "sweeps" / "folders"
+    confirmed = rows(folder / "confirmed.csv")
+    assert [row["data.directory"] for row in confirmed] == ["second", "first"]
+    assert {row["pairs"] for row in confirmed} == {"3"}
+    assert [[*row][:2] for row in rows(folder / "table.csv")] == 4 * [["train.lr", "data.directory"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--grid", "data.directory=first,gone", "--grid", "lr=0.1"), "directory {project}/gone: train-images-idx3-"),
+        (("--grid", "data.directory=first,few", "--grid", "lr=0.1"), "few: data.holdout = 6: must be less than the 6"),
+        (("--grid", "data.directory=first,one", "--grid", "lr=0.1"), "one: train.batch_size = 8: leaves a batch of a "),
+        (("--grid", "data.directory=first,few"), "grid data.directory: points are chosen by their accuracy, images "),
+    ],
+)
+def test_images_that_cannot_be_are_one_line_that_names_them(
+    project: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    for name, count in (("first", 30), ("few", 6), ("one", 23)):
+        sandbox.write_images(project / name, count, 12)
+    result = sweep(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.removeprefix("Error: ").startswith(words.format(project=project))
+    assert result.stderr.count("\n") == 1
+    assert not (project / "sweeps").exists()
 
 
 def test_each_point_reads_its_own_images(project: Path) -> None:

@@ -282,6 +282,11 @@ def test_any_grid_of_mlflow_run(grid: str, name: str) -> None:
     assert line.startswith(("--: neither", "name = ", "grid", "params.yaml: ", *KEYS)) or NO_IMAGES.search(line)
 
 
+def test_the_variants_of_a_sweep_of_mlflow_run() -> None:
+    values = {"grid": "lr=0.1", "variants": "plain,layernorm"}
+    assert commanded("sweep", values) == ["sweep", "--grids", "lr=0.1", "--variants", "plain,layernorm"]
+
+
 RIGHT = encode(2, 1)
 
 

@@ -38,6 +38,21 @@ def test_values(text: str, values: list[str]) -> None:
     assert parse_grid([f"train.lr={text}"]) == {"train.lr": values}
 
 
+@pytest.mark.parametrize("key", ["directory", "data.directory"])
+def test_folders_are_text(key: str) -> None:
+    text = 'logs,007,true,~/own images,"a,b",linen,null'
+    assert parse_grid([f"{key}={text}"])[key] == ["logs", "007", "true", "~/own images", "a,b", "linen", "null"]
+
+
+def test_images_come_last_because_points_are_chosen_by_the_first_key() -> None:
+    assert [*parse_grid(["directory=a", "data.dataset=mnist", "lr=1", "epochs=2"])] == [
+        "lr",
+        "epochs",
+        "directory",
+        "data.dataset",
+    ]
+
+
 def test_drawn_values_are_log_uniform_and_stay_when_more_are_drawn() -> None:
     few, many = (parse_grid([f"lr=random(1e-4,1,{count})"])["lr"] for count in (20, 200))
     assert set(few) < set(many)
@@ -70,6 +85,8 @@ NOT_A_RANGE = "not a range; log(FIRST,LAST,COUNT) and random(…) have positive 
         (["train.lr"], "grid 'train.lr': expected KEY=VALUES, such as train.lr=0.01,0.1"),
         (["=0.1"], "grid '=0.1': expected KEY=VALUES, such as train.lr=0.01,0.1"),
         (["lr="], "grid lr=: a value is empty"),
+        (["directory=a,,b"], "grid directory=a,,b: a value is empty"),
+        (["directory="], "grid directory=: a value is empty"),
         (["lr=,"], "grid lr: cannot be read: "),
         (["lr=1,,2"], "grid lr: cannot be read: "),
         (["hidden=[5"], "grid hidden: cannot be read: "),

@@ -151,6 +151,16 @@ def test_sigterm_while_ray_starts_ends_as_elsewhere(monkeypatch: pytest.MonkeyPa
     assert caught.value.code == 128 + signal.SIGTERM
 
 
+def test_a_start_that_takes_too_long_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because")  # as Ray does
+
+    monkeypatch.setattr("ray.init", start)
+    line = r"^--ray local: The current node timed out during startup$"
+    with pytest.raises(UserError, match=line), ray_cluster.connect("local", load(PARAMS).train, {}):
+        pass
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -351,6 +351,36 @@ def test_the_comparison_of_a_group_that_has_both_best_points_is_judged_once(sett
         judge_best(swept, settings, "x")
 
 
+def test_a_variant_is_named_once_in_all_that_a_comparison_is_called(settings: Evaluate) -> None:
+    points = list_points(PARAMS, {"seeds": "0,1"}, {"lr": ["1"], "hidden": ["[4]", "[5, 3]"]})
+    variants: tuple[Variant, ...] = ("plain", "batchnorm", "layernorm")
+    swept = [
+        Result(point, {variant: made_outcome([value] * 2, [value, value + 0.1]) for variant in variants})
+        for point, value in zip(points, (0.6, 0.5), strict=True)
+    ]
+    lines, _ = judge_best(swept, settings, "[4], Layer Normalization")
+    names = [line.split(" | ")[0].removeprefix("| ") for line in lines if "Normalization |" in line]
+    assert names == [
+        "best points, [4], Batch Normalization",
+        "best points, [4], Layer Normalization",
+        "[5, 3], Batch Normalization",
+        "[5, 3], Layer Normalization",
+    ]
+
+
+def test_different_images_are_not_compared(settings: Evaluate) -> None:
+    points = list_points(PARAMS, {"seeds": "0,1"}, {"lr": ["1"], "data.directory": ["a", "b"]})
+    one, other = (made_outcome([value] * 2, [value] * 2) for value in (0.6, 0.5))
+    swept = [
+        Result(points[0], {"plain": one, "batchnorm": other}),
+        Result(points[1], {"plain": other, "batchnorm": one}),
+    ]
+    assert compare_best({"plain": swept[0], "batchnorm": swept[1]}, settings) == {}
+    assert "No difference at the two best points: their images differ." in answer(swept, settings, 10)
+    _, (_, pairs) = judge_best(swept, settings, None)
+    assert [name for name, *_ in pairs] == ["a", "a", "b", "b"]
+
+
 def test_right_and_wrong_answers_give_an_interval_for_new_digits(settings: Evaluate) -> None:
     (swept,) = results([0.5], [0.6])
     assert "new digits" not in answer([swept], settings, 10)
@@ -501,6 +531,14 @@ def test_lines_are_median_errors_and_bands_quartiles() -> None:
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["plain", "Batch Normalization"]
     assert figure.get_supxlabel() == NOTE
+
+
+def test_a_line_goes_on_to_the_next_greater_value() -> None:
+    points = [{"train.lr": text} for text in ("0.4", "0.1", "0.2")]
+    given = finals(3)
+    (axis,) = panels.sweep(points, given, "error (%)", NOTE).axes
+    medians = [percent(one.accuracy.median) for one in given["plain"]]
+    np.testing.assert_allclose(drawn(axis, "plain"), [[0.1, medians[1]], [0.2, medians[2]], [0.4, medians[0]]])
 
 
 def test_failures_and_chosen_points_are_marked() -> None:

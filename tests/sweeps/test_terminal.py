@@ -52,3 +52,12 @@ def test_the_result_fits_100_columns_and_names_the_folder(count: int, monkeypatc
     assert ("", "") not in itertools.pairwise(lines)
     assert (f"({MOST_ROWS} of {count} points)" in lines) is (count > MOST_ROWS)
     assert lines[-2:] == ["End.", "All numbers and figures: sweeps/x"]
+
+
+def test_short_names_are_explained_where_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = ["lr", "plain", "failed", "Layer Normalization", "failed", "RMSNorm", "failed"]
+    header += ["Layer Normalization: difference", "RMSNorm: difference"]
+    monkeypatch.setattr(terminal, "compact_table", lambda *_: (header, [[*"123456789"]]))
+    columns, _, legend, *_ = terminal.result_words([], load(PARAMS), "", Path("sweeps/x")).splitlines()
+    assert columns.split("  ")[3:] == ["LN", "failed", "RMSNorm", "failed", "LN: difference", "RMSNorm: difference"]
+    assert legend == "LN: Layer Normalization. Medians over seeds; differences of means, with intervals."

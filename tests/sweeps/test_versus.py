@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.analysis.family import Family
+from pipeline.errors import UserError
 from pipeline.params import Variant, load
 from pipeline.sweeps.grid import list_points
 from pipeline.sweeps.outcome import Outcome
@@ -59,5 +60,9 @@ def test_kinds_are_compared_on_the_held_out_images(results: list[Result]) -> Non
     assert row["difference"] == "0.0200 [0.0200, 0.0200]"
     row, _ = rows(*(Chosen(name, results[1], name, held_out=True, least=0.965) for name in ("batchnorm", "plain")))
     assert (row["treatment: failed"][:3], row["control: failed"][:3]) == ("0/2", "2/2")
+    with pytest.raises(
+        UserError, match=r"^outcome: cannot be .*: batchnorm at 0\.01 has seeds 7 to 9 and plain at .* 0, 1$"
+    ):
+        rows(Chosen("batchnorm", results[1], "batchnorm"), Chosen("plain", results[0], "plain"))
     alone = Chosen("plain", results[0], "plain")
     assert (alone.seeds, alone.accuracy().tolist()) == ((0, 1), [1, 1])

@@ -34,6 +34,14 @@ def test_a_name_stays_so_that_the_environment_does_not_move() -> None:
         assert NAME in os.environ
 
 
+def test_a_name_that_was_taken_away_is_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with variables({NAME: "5"}):
+        pass
+    monkeypatch.delenv(NAME)
+    with variables({NAME: "30"}):
+        assert os.environ[NAME] == "30"
+
+
 def test_what_the_user_sets_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAME, "7")
     with variables({NAME: "5"}):
