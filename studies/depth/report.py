@@ -10,7 +10,7 @@ from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import LEARNED, compare, exponential, interval, summarise
 from pipeline.analysis.tables import format_failed, format_interval, markdown_table
 from pipeline.analysis.verdicts import Question, rule
-from pipeline.analysis.wording import count_of, join_words, setting, value_words
+from pipeline.analysis.wording import DATASETS, count_of, join_words, setting, value_words
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.panels import Finals, Line, Panel, draw, mean_line, style_of, sweep
 from pipeline.sweeps.report import Report
@@ -59,7 +59,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "",
         f"Networks of sigmoids, accuracy on the held-out images over {count_of(len(params.train.seeds), 'seed')}, each "
         "network at its own best learning rate by the mean. The rates are chosen and judged on the same seeds and "
-        "images, which favours neither network; no test image is used. Failed: an accuracy below "
+        "images, which flatters both; no verdict uses a test image. Failed: an accuracy below "
         f"{LEARNED:g}. {_deepest(trained, params)}",
         "",
         *markdown_table(*tables["depth"]),
@@ -161,9 +161,9 @@ def _gradients(untrained: dict[str, dict[int, Result]], params: Params) -> Figur
         ratios.append(_panel(f"{words}, first by last layer", over_depth, "hidden layers", log_x=True))
         layers.append(_panel(f"{words}, {count_of(deepest, 'layer')}, each by the last", over_layers, "layer"))
     first = next(iter(untrained["sigmoid"].values()))
-    varied = ("model.hidden", "model.activation", "train.lr", "train.epochs", "train.batch_size", "train.optimizer")
     note = (
-        f"{setting(first.point.params, varied)}, 100 in each layer, before training, on one batch of 500 images. "
+        f"{DATASETS[first.point.params.data.dataset]}, 100 units in each hidden layer, Batch Normalization after the "
+        "activation, before training, on one batch of 500 images. "
         f"Lines: geometric means of {count_of(len(params.train.seeds), 'seed')} of the gradient's root mean square "
         "over the weights of a layer, by that of the last; bands: Student's "
         f"{100 * params.evaluate.confidence:g} % intervals."
