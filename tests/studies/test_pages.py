@@ -79,6 +79,13 @@ def test_a_number_in_the_front_pages_answer_is_one_of_the_tables_that_it_names()
     assert unsupported(text, tables) == []
 
 
+def test_a_number_in_the_overview_of_all_studies_is_one_of_their_tables() -> None:
+    text = (ROOT / "studies" / "README.md").read_text(encoding="utf-8").partition("## The studies")[0]
+    tables = "\n".join([committed("studies/results/summary.md"), *map(tables_of, STUDIES)])
+    assert text
+    assert unsupported(text, tables) == []
+
+
 def test_a_number_that_no_table_has_is_found() -> None:
     tables = "| 0.0188 [0.0140, 0.0236] | 0.9427 | 1,000 |"
     assert unsupported("by 0.019 [0.014, 0.024], 0.94 after 1,000 steps, -0.0188 [-0.0236, -0.0140]", tables) == []
