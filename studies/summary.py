@@ -18,6 +18,7 @@ from pipeline.params import load
 from pipeline.sweeps.study import load_study
 
 FOLDER = Path("studies")
+WIDTH = 9.5  # inches
 HEAD = ("study", "compared", "effect", "low", "high", "pairs")
 
 
@@ -52,7 +53,7 @@ DIFFERENCES = [
 ]
 RATIOS = [
     Primary("steps_to_accuracy", "steps to 95 %, gradient descent", "batchnorm", "plain"),
-    Primary("lab_revisited", "spread within layer 2", "batchnorm", "plain"),
+    Primary("lab_revisited", "spread of layer 2's pre-activations", "batchnorm", "plain"),
     Primary("internal_covariate_shift", "movement of the last sigmoids' inputs", "batchnorm", "plain"),
     Primary("loss_landscape", "effective smoothness, lower is smoother", "first", "second"),
     Primary("calibration_and_robustness", "negative log-likelihood", "batchnorm", "plain"),
@@ -67,17 +68,17 @@ def main() -> None:
     ratios = [_effect(primary, rows, settings.confidence, ratio=True) for primary in RATIOS]
     shown = f"Means over pairs of trainings, with Student's {100 * settings.confidence:g} % intervals."
     drawn = {
-        "differences": forest(
-            {"the primary outcomes of ten studies: accuracies": differences}, "study", settings.margin, shown
-        ),
+        "differences": forest({"accuracies": differences}, "study", settings.margin, shown),
         "ratios": forest_of_ratios(
             ratios,
             "study",
-            "the primary outcomes of five studies: ratios",
+            "ratios",
             "Batch Normalization / plain",
             f"Geometric means over pairs of trainings, with Student's {100 * settings.confidence:g} % intervals.",
         ),
     }
+    for figure in drawn.values():
+        figure.set_figwidth(WIDTH)
     with write_folder(FOLDER / "results") as part:
         contents: dict[str, str | bytes] = {
             "summary.csv": to_csv(HEAD, rows),
