@@ -29,14 +29,14 @@ def test_time_and_epochs_are_told_and_the_rest_is_estimated() -> None:
     assert shown.describe(3) == "train plain: 0 of 12 epochs, 3 s"
     shown(0, epoch(1, 4, 5))
     assert shown.describe(10, bar=6) == (
-        "train plain #.....: 2 of 12 epochs, 10 s, about 50 s left; seeds 4 to 5: epoch 1, training loss 1.125"
+        "train plain #.....: 2 of 12 epochs, 10 s, about 50 s left; seeds 4, 5: epoch 1, training loss 1.125"
     )
     shown(1, epoch(2, 6))
     shown(0, epoch(3, 4, 5))
     assert shown.completed == 3 * 2 + 2
     for job in range(2):
         shown.finish(job, PART)
-    assert shown.describe(5100).startswith("train plain: 12 of 12 epochs, 1 h 25 min; seeds 4 to 5: epoch 3")
+    assert shown.describe(5100).startswith("train plain: 12 of 12 epochs, 1 h 25 min; seeds 4, 5: epoch 3")
 
 
 def test_the_estimate_rests_on_what_was_trained_since_the_start() -> None:

@@ -102,6 +102,8 @@ def sweep(
     name, overrides = name or study.name, {**study.overrides, **overrides}
     given = [*grid_texts, *(BETWEEN_KEYS.split(grids.strip()) if grids else [])]
     spans = [parse_grid([*texts, *given]) for texts in study.grids]
+    if not spans:
+        raise UserError(f"{study_folder}/params.yaml: grid is empty; give it a key, such as train.lr: [0.01, 0.1]")
     params = load(paths.PARAMS, overrides)
     seeds = study.confirm if confirm is None else confirm
     extension = Extension(study.refine if refine is None else refine, parse_seeds("confirm", seeds) if seeds else ())

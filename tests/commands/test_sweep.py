@@ -198,6 +198,7 @@ def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, train
         "sweep.json",
         "table.csv",
         "table.tex",
+        "pairs.csv",
         "per_seed.csv",
         "answer.md",
         "accuracy.png",
@@ -284,7 +285,7 @@ def test_a_summary_has_the_grid_and_the_files(project: Path) -> None:
     files = {file.path for file in client.list_artifacts(run.info.run_id, "results")}
     assert files == {
         f"results/{name}"
-        for name in ("table.csv", "table.tex", "per_seed.csv", "answer.md", "accuracy.png", "accuracy.svg")
+        for name in ("table.csv", "table.tex", "pairs.csv", "per_seed.csv", "answer.md", "accuracy.png", "accuracy.svg")
     }
 
 
@@ -499,6 +500,7 @@ def test_a_study_keeps_its_results_in_its_own_folder(project: Path) -> None:
         "accuracy.png",
         "accuracy.svg",
         "answer.md",
+        "pairs.csv",
         "per_seed.csv",
         "table.csv",
         "table.tex",

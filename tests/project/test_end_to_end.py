@@ -200,7 +200,7 @@ def test_a_study_is_added_with_its_folder_alone(clone: Path) -> None:
     settings = "set: {data.holdout: 50}\ngrid: {model.hidden: [[8], [8, 6]]}\n"
     (folder / "params.yaml").write_text(settings, encoding="utf-8")
     assert "Running stage 'studies/widths/dvc.yaml:widths'" in repro(clone, "studies/widths/dvc.yaml")
-    left = {"answer.md", "table.csv", "table.tex", "per_seed.csv", "accuracy.png", "accuracy.svg"}
+    left = {"answer.md", "table.csv", "table.tex", "pairs.csv", "per_seed.csv", "accuracy.png", "accuracy.svg"}
     assert {path.name for path in (folder / "results").iterdir()} == left
     assert "| [8, 6] | " in (folder / "results" / "answer.md").read_text(encoding="utf-8")
     assert "Running stage" not in repro(clone, "studies/widths/dvc.yaml")

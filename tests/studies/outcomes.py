@@ -102,4 +102,6 @@ def check(report: Report, study: str) -> None:
 def outline(lines: Sequence[str]) -> list[str]:
     """The sentences, and the first line of every table, without their numbers."""
     first = [line for before, line in pairwise(["", *lines]) if not (before.startswith("|") and line.startswith("|"))]
-    return [re.sub(r"\d+", "#", line) for line in first]
+    numbered = [re.sub(r"\d+", "#", line) for line in first]
+    alike = [re.sub(r"\bseeds? #(?:(?:,| to) #)*", "seeds #", line) for line in numbered]
+    return [line.replace("# epochs", "# epoch") for line in alike]

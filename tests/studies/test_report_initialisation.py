@@ -70,7 +70,7 @@ def test_a_training_that_diverged_has_not_learned_and_is_never_chosen_for_others
 
 
 def test_the_figure_shows_errors_and_shares_of_each_rate_with_pytorchs_own_apart(params: Make) -> None:
-    report = initialisation.report(swept(), params(seeds=SEEDS, epochs="2"), [], None)
+    report = initialisation.report(swept(), params(seeds=SEEDS, epochs="2"), [], primary_of("initialisation"))
     axes = report.figures["initialisation"].axes
     assert [axis.get_title() for axis in axes] == [f"learning rate {rate}" for rate in RATES] * 2
     plain = axes[0].lines[0]

@@ -91,7 +91,7 @@ def test_figures_have_a_panel_for_every_optimizer_and_target(params: Make) -> No
             "batchnorm": {0: replace(curves(10, 10, 10), diverged_at=np.array([0, 35.0, 0]))},
         },
     )
-    report = steps_to_accuracy.report(found, params(epochs="2"), STEPS, None)
+    report = steps_to_accuracy.report(found, params(epochs="2"), STEPS, primary_of("steps_to_accuracy"))
     reached, errors = (report.figures[name].axes for name in ("reached", "errors"))
     assert (len(reached), len(errors)) == (4, 4)
     plain, batchnorm = reached[1].lines
