@@ -66,15 +66,15 @@ def main() -> None:
     rows: list[list[str]] = []
     differences = [_effect(primary, rows, settings.confidence) for primary in DIFFERENCES]
     ratios = [_effect(primary, rows, settings.confidence, ratio=True) for primary in RATIOS]
-    shown = f"Means over pairs of trainings, with Student's {100 * settings.confidence:g} % intervals."
+    over = f"over pairs of trainings, with Student's {100 * settings.confidence:g} % intervals."
     drawn = {
-        "differences": forest({"accuracies": differences}, "study", settings.margin, shown),
+        "differences": forest({"accuracies": differences}, "study", settings.margin, f"Means {over}"),
         "ratios": forest_of_ratios(
             ratios,
             "study",
             "ratios",
             "Batch Normalization / plain",
-            f"Geometric means over pairs of trainings, with Student's {100 * settings.confidence:g} % intervals.",
+            f"Geometric means {over}",
         ),
     }
     for figure in drawn.values():

@@ -5,9 +5,20 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.analysis.statistics import Floats
 from pipeline.analysis.tables import Table
-from pipeline.analysis.verdicts import JUDGED, Question, judge, judged
+from pipeline.analysis.verdicts import JUDGED, Question, judge, judged, rule
 
 PAIRS = "pairs"  # the table of all pairs
+
+
+def closing(primary: str | None, margin: float | None, held: str = "both values of each pair") -> list[str]:
+    """Return the last lines of a report: how its verdicts come about, and where the pairs are.
+
+    Args:
+        primary: The outcome that was named in advance, if any.
+        margin: The difference that does not matter, if one is named.
+        held: What the table of pairs holds.
+    """
+    return ["", rule(primary, margin), "", f"`{PAIRS}.csv` holds {held}.", ""]
 
 
 class Family:

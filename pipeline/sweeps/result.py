@@ -64,6 +64,11 @@ class Result:
         outcome = self.examined(variant)
         return of_survivors(outcome.test_accuracy, outcome.diverged_at)
 
+    def probed(self, variant: Variant, name: str, at: int = -1) -> Floats:
+        """Return what the probe has measured [seeds], of what is examined, at its last or another measurement."""
+        outcome = self.examined(variant)
+        return of_survivors(outcome.probed[name][:, at], outcome.diverged_at)
+
     def summary(self, variant: Variant, settings: Evaluate) -> Summary:
         """Return mean, median and quartiles over seeds of the final validation accuracy."""
         return summarise(self.final(variant), settings.confidence)

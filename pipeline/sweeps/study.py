@@ -14,16 +14,8 @@ from pipeline.sweeps.result import Result
 from pipeline.sweeps.search import MOST, Choose
 
 REPORT, PROBE = "report.py", "probe.py"
-OPTIONAL = (
-    "set",
-    "variants",
-    "primary",
-    "margin",
-    "refine",
-    "confirm",
-    "best_of_k",
-    "probe_every",
-)  # keys beside `grid`
+# Keys beside `grid`.
+OPTIONAL = ("set", "variants", "primary", "margin", "refine", "confirm", "best_of_k", "probe_every")
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.analysis.family import Family
-from pipeline.analysis.statistics import LEARNED, compare, learned, summarise
+from pipeline.analysis.statistics import LEARNED, Comparison, compare, learned, summarise
 from pipeline.analysis.tables import format_failed, format_interval
 from pipeline.analysis.verdicts import Question
-from pipeline.analysis.wording import seed_words
+from pipeline.analysis.wording import count_of, seed_words
 from pipeline.errors import UserError
 from pipeline.params import Evaluate, Variant
 from pipeline.sweeps.result import Result, best
@@ -71,7 +71,7 @@ def ask_versus(
     control: Chosen,
     settings: Evaluate,
     cells: Sequence[str] = (),
-) -> None:
+) -> Comparison:
     """Add to a family the difference of two kinds' accuracies, seed by seed: treatment minus control.
 
     Args:
@@ -82,6 +82,9 @@ def ask_versus(
         control: What it is compared with.
         settings: How intervals are computed, and the margin.
         cells: What the row begins with, before the cells below `HEAD`.
+
+    Returns:
+        The comparison.
 
     Raises:
         UserError: The accuracies are those of different seeds, as where one point was confirmed and the other was not.
@@ -95,3 +98,12 @@ def ask_versus(
     question = Question(comparison, f"{treatment.name} is better", f"{control.name} is better", settings.margin)
     row = [*cells, *treatment.cells(settings), *control.cells(settings), format_interval(comparison.difference)]
     family.ask(table, name, question, row, *accuracies, seeds=treatment.seeds)
+    return comparison
+
+
+def explain_differences(count: int, confidence: float) -> str:
+    """Say what the differences of a forest plot are, over a count of seeds."""
+    return (
+        f"Test accuracies: mean differences over {count_of(count, 'seed')}, Student's {100 * confidence:g} % "
+        "intervals, each that of a single comparison."
+    )

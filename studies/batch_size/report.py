@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.analysis.family import Family
-from pipeline.analysis.figures import FAILED, VARIANT_NAMES
-from pipeline.analysis.statistics import LEARNED, compare, learned, of_survivors, summarise
+from pipeline.analysis.family import Family, closing
+from pipeline.analysis.figures import VARIANT_NAMES
+from pipeline.analysis.statistics import LEARNED, compare, learned, summarise
 from pipeline.analysis.tables import format_interval, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.best import how_chosen
-from pipeline.sweeps.panels import FAILED_LABEL, Line, Panel, draw, error, style_of
+from pipeline.sweeps.panels import Finals, Line, Panel, draw, final_lines, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
 from pipeline.sweeps.versus import HEAD, Chosen, ask_versus, choose_best
@@ -68,11 +67,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "the final weights.",
         "",
         *markdown_table(*tables["statistics"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     return Report(lines, {"batch_size": _figure(whole, ghosts, params)}, tables)
 
@@ -113,8 +108,7 @@ def _ghost(result: Result) -> int:
 
 def _tested(chosen: Chosen, kind: str) -> Floats:
     """Return the test accuracies [seeds] by a kind of statistics at the end of training."""
-    outcome = chosen.result.examined(chosen.variant)
-    return of_survivors(outcome.probed[f"test_{kind}"][:, -1], outcome.diverged_at)
+    return chosen.result.probed(chosen.variant, f"test_{kind}")
 
 
 def _ask_statistics(family: Family, size: int, chosen: Chosen, settings: Evaluate) -> None:
@@ -142,8 +136,6 @@ def _figure(whole: Mapping[int, Mapping[Variant, Chosen]], ghosts: Mapping[int, 
         label, own = NORM if kind == "running" else f"{NORM}, {kind}", style_of("batchnorm") | style
         batches += _lines(label, by_size["batchnorm"], kind, own, settings)
         parts += _lines(label, {**ghosts, size: whole[size]["batchnorm"]}, kind, own, settings)
-    for lines in (batches, parts):
-        lines.sort(key=lambda line: line.label == FAILED_LABEL)  # marks last, also in the legend
     panels = [
         Panel("whole batches", batches, "images in a batch", "test error (%)", log_x=True, log_y=True),
         Panel(f"batches of {size}", parts, "images normalised together", "test error (%)", log_x=True, log_y=True),
@@ -163,18 +155,8 @@ def _lines(
     label: str, by_size: Mapping[int, Chosen], kind: str, style: dict[str, Any], settings: Evaluate
 ) -> list[Line]:
     """Return a line of errors over sizes, and crosses where trainings failed."""
-    sizes = list(by_size)
     accuracies = [_tested(chosen, kind) for chosen in by_size.values()]
-    summaries = [summarise(accuracy, settings.confidence) for accuracy in accuracies]
-    middle, low, high = (
-        [error(getattr(summary, name)) for summary in summaries]
-        for name in ("median", "upper_quartile", "lower_quartile")
-    )
-    lines = [Line(label, sizes, middle, low, high, {**style, "markersize": 4})]
-    failed = [at for at, accuracy in enumerate(accuracies) if not learned(accuracy).all()]
-    if failed:
-        heights = [100.0 if np.isnan(middle[at]) else middle[at] for at in failed]
-        lines.append(
-            Line(FAILED_LABEL, [sizes[at] for at in failed], heights, style={"color": style["color"], **FAILED})
-        )
-    return lines
+    finals = [
+        Finals(summarise(accuracy, settings.confidence), failed=not learned(accuracy).all()) for accuracy in accuracies
+    ]
+    return final_lines(label, list(by_size), finals, {**style, "markersize": 4})

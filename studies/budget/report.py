@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import VARIANT_NAMES
-from pipeline.analysis.statistics import LEARNED, Comparison, Interval, compare, of_survivors, summarise
+from pipeline.analysis.statistics import LEARNED, Comparison, Interval, compare, summarise
 from pipeline.analysis.tables import format_failed, format_interval, format_number, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, seed_words, setting
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.sweeps.panels import MARKED, Panel, draw, mean_line, style_of
@@ -88,11 +88,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         f"{params.train.epochs}. Differences are Batch Normalization minus plain, pair by pair.",
         "",
         *markdown_table(*tables["budgets"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both test accuracies of each pair.",
-        "",
+        *closing(primary, settings.margin, "both test accuracies of each pair"),
     ]
     note = (
         f"{setting(params, [*results[0].point.values, 'train.epochs'])}; {count_of(len(fresh), 'fresh seed')} of each "
@@ -105,8 +101,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
 
 def _tested(result: Result, variant: Variant, at: int) -> Floats:
     """Return the test accuracy [seeds] at a measurement; NaN of trainings that diverge."""
-    outcome = result.examined(variant)
-    return of_survivors(outcome.probed["test"][:, at], outcome.diverged_at)
+    return result.probed(variant, "test", at)
 
 
 def _cells(accuracy: Floats, settings: Evaluate) -> list[str]:

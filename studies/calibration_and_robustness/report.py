@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import COLOURS, VARIANT_NAMES, errors_of
-from pipeline.analysis.statistics import Interval, compare, interval, of_survivors
+from pipeline.analysis.statistics import Interval, compare, interval
 from pipeline.analysis.tables import format_interval, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, join_words, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.best import how_chosen
@@ -100,19 +100,14 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         f"On the first {params.train.batch_size} test images, as they are, changed and attacked:",
         "",
         *markdown_table(*tables["robustness"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     return Report(lines, _figures(chosen, params), tables)
 
 
 def _last(chosen: Mapping[Variant, Result], variant: Variant, kind: str, key: str) -> Floats:
     """Return a measurement [seeds] at the end of training, of the seeds that confirm the chosen point."""
-    outcome = chosen[variant].examined(variant)
-    return of_survivors(outcome.probed[f"{kind}_{key}"][:, -1], outcome.diverged_at)
+    return chosen[variant].probed(variant, f"{kind}_{key}")
 
 
 def _figures(chosen: Mapping[Variant, Result], params: Params) -> dict[str, Figure]:

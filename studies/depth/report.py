@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import LEARNED, compare, exponential, interval, summarise
 from pipeline.analysis.tables import format_failed, format_interval, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import DATASETS, count_of, join_words, setting, value_words
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.sweeps.panels import Finals, Line, Panel, draw, mean_line, style_of, sweep
+from pipeline.sweeps.lines import finals_of
+from pipeline.sweeps.panels import Line, Panel, draw, mean_line, style_of, sweep
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result, choose
 from pipeline.training.history import Floats
@@ -69,11 +70,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "vanishes on its way down, above 0 it grows.",
         "",
         *markdown_table(*tables["gradients"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     return Report(lines, {"depth": _accuracies(trained, params), "gradients": _gradients(untrained, params)}, tables)
 
@@ -126,11 +123,7 @@ def _accuracies(trained: dict[int, list[Result]], params: Params) -> Figure:
     ]
     finals = {
         variant: [
-            Finals(
-                result.summary(variant, params.evaluate),
-                failed=result.failures(variant, params.evaluate).count > 0,
-                chosen=choose(trained[depth_of(result)])[variant] is result,
-            )
+            finals_of(result, variant, params.evaluate, chosen=choose(trained[depth_of(result)])[variant] is result)
             for result in results
         ]
         for variant in VARIANTS

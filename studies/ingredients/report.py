@@ -5,11 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.forest import Effect, forest
-from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import markdown_table
-from pipeline.analysis.verdicts import rule
 from pipeline.analysis.wording import count_of, setting, value_words
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import Evaluate, Params, Variant
@@ -18,7 +16,7 @@ from pipeline.sweeps.lines import error_lines
 from pipeline.sweeps.panels import Panel, draw, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
-from pipeline.sweeps.versus import HEAD, Chosen, ask_versus, choose_best
+from pipeline.sweeps.versus import HEAD, ask_versus, choose_best, explain_differences
 
 ALL, PLAIN, ONLY = "all", "plain", "only Batch Normalization trained"
 KINDS = {  # by model.recentre, model.rescale, model.affine and train.weights
@@ -48,10 +46,12 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         PLAIN: [kind for kind in chosen if kind != PLAIN],
     }
     family = Family(chosen[ALL].seeds, ("treatment", "control"))
+    effects: dict[str, list[Effect]] = {control: [] for control in controls}
     for control, treatments in controls.items():
         for kind in treatments:
-            name = f"{kind} against {control}"
-            ask_versus(family, f"against_{control}", name, chosen[kind], chosen[control], settings)
+            name, table = f"{kind} against {control}", f"against_{control}"
+            comparison = ask_versus(family, table, name, chosen[kind], chosen[control], settings)
+            effects[control].append(Effect(kind, comparison.difference, STYLES[kind]["color"], STYLES[kind]["marker"]))
     tables = family.tables({f"against_{control}": HEAD for control in controls}, primary, settings.confidence)
     network = Perceptron(params.model, "batchnorm", seeds=[0])
     scales, weights = _count(network.norms), _count(network.linears)
@@ -69,32 +69,22 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "Against the plain network:",
         "",
         *markdown_table(*tables[f"against_{PLAIN}"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     note = f"{setting(params, results[0].point.values)}, normalisation {value_words(params.model.norm_position)}"
-    choosing, fresh = (count_of(len(seeds), "seed") for seeds in (params.train.seeds, chosen[ALL].seeds))
     figures = {
         "rates": draw(
             [_panel(points, settings)],
-            f"{note}. Lines: medians of {choosing}; bands: quartiles.",
+            f"{note}. Lines: medians of {count_of(len(params.train.seeds), 'seed')}; bands: quartiles.",
             width=6.8,
             height=4.4,
         ),
         "differences": forest(
-            {
-                f"against {words}": _effects(chosen, treatments, control, settings)
-                for words, (control, treatments) in zip(
-                    ("all of Batch Normalization", "the plain network"), controls.items(), strict=True
-                )
-            },
+            {"against all of Batch Normalization": effects[ALL], "against the plain network": effects[PLAIN]},
             "what is left",
             settings.margin,
-            f"{note}; each at its best learning rate. Test accuracies: mean differences over {fresh}, Student's "
-            f"{100 * settings.confidence:g} % intervals, each that of a single comparison.",
+            f"{note}; each at its best learning rate. "
+            f"{explain_differences(len(chosen[ALL].seeds), settings.confidence)}",
         ),
     }
     return Report(lines, figures, tables)
@@ -127,12 +117,3 @@ def _panel(points: Mapping[str, Sequence[Result]], settings: Evaluate) -> Panel:
     ]
     title = "what is left of Batch Normalization"
     return Panel(title, lines, "learning rate", "held-out error (%)", log_x=True, log_y=True)
-
-
-def _effects(chosen: Mapping[str, Chosen], treatments: Sequence[str], control: str, settings: Evaluate) -> list[Effect]:
-    """Return the differences of some kinds from a control."""
-    effects = []
-    for kind in treatments:
-        comparison = compare(chosen[kind].accuracy(), chosen[control].accuracy(), settings.confidence)
-        effects.append(Effect(kind, comparison.difference, STYLES[kind]["color"], STYLES[kind]["marker"]))
-    return effects

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import COLOURS, FAILED, VARIANT_NAMES
 from pipeline.analysis.statistics import LEARNED, compare, learned, summarise
 from pipeline.analysis.tables import format_failed, format_interval, format_mean, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, setting
 from pipeline.data.dataset import PIXELS
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
-from pipeline.sweeps.panels import FAILED_LABEL, MARKED, Line, Panel, draw, error, style_of
+from pipeline.sweeps.lines import finals_of
+from pipeline.sweeps.panels import FAILED_LABEL, MARKED, Line, Panel, draw, error, final_lines, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result, groups
 from pipeline.training.history import Floats
@@ -91,11 +92,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         f"best on average for the {others}; where seeds have different rates, their numbers are in parentheses.",
         "",
         *markdown_table(*tables["deviations"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     return Report(lines, {"initialisation": _figure(results, params)}, tables)
 
@@ -182,15 +179,13 @@ def _errors(rate: str, group: Sequence[Result], params: Params) -> Panel:
     given, own = _split(group)
     lines = []
     for variant in VARIANTS:
-        summaries = [result.summary(variant, params.evaluate) for result in given]
-        x, middle = [*map(_deviation, given)], [error(summary.median) for summary in summaries]
-        low, high = ([error(getattr(one, f"{end}_quartile")) for one in summaries] for end in ("upper", "lower"))
-        lines.append(Line(VARIANT_NAMES[variant], x, middle, low, high, style_of(variant) | MARKED))
+        finals = [finals_of(result, variant, params.evaluate, chosen=False) for result in given]
+        lines += final_lines(VARIANT_NAMES[variant], [*map(_deviation, given)], finals, style_of(variant))
     for variant in VARIANTS:
         medians = [error(result.summary(variant, params.evaluate).median) for result in own]
         lines += _own(variant, medians, params)
     for variant in VARIANTS:
-        lines += _failed(variant, [*given, *own], params)
+        lines += _failed(variant, own, params)
     return Panel(_title(rate), lines, "initial deviation", "held-out error (%)", log_x=True, log_y=True)
 
 
@@ -212,15 +207,13 @@ def _own(variant: Variant, heights: Sequence[float], params: Params) -> list[Lin
     return [Line(label, _span(params), [height, height], style=hollow) for height in heights]
 
 
-def _failed(variant: Variant, group: Sequence[Result], params: Params) -> list[Line]:
-    """Mark the points at which trainings failed, at the median or, if all diverged, at an error of 100 %."""
-    x, heights = [], []
-    for result in group:
-        if result.failures(variant, params.evaluate).count:
-            middle = error(result.summary(variant, params.evaluate).median)
-            heights.append(100.0 if math.isnan(middle) else middle)
-            x.append(_span(params)[0] if result.point.values[KEY] == DEFAULT else _deviation(result))
-    return [Line(FAILED_LABEL, x, heights, style={"color": COLOURS[variant], **FAILED})] if x else []
+def _failed(variant: Variant, own: Sequence[Result], params: Params) -> list[Line]:
+    """Mark where trainings from PyTorch's initialisation failed: the median or, if all diverged, an error of 100 %."""
+    failed = [result for result in own if result.failures(variant, params.evaluate).count]
+    middles = [error(result.summary(variant, params.evaluate).median) for result in failed]
+    heights = [100.0 if math.isnan(middle) else middle for middle in middles]
+    style = {"color": COLOURS[variant], **FAILED}
+    return [Line(FAILED_LABEL, [_span(params)[0]], [height], style=style) for height in heights]
 
 
 def _share(result: Result, variant: Variant) -> float:

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.analysis.crossings import first_step
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import VARIANT_NAMES, errors_of, median
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, key_words, setting, value_words
 from pipeline.params import Params, Variant
 from pipeline.sweeps.outcome import Outcome
@@ -85,11 +85,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "an accuracy; pairs in which a network never gets there are left out.",
         "",
         *markdown_table(*tables["learning"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     return Report(lines, _figures(results, params, steps), tables)
 

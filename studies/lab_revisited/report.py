@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.analysis import histograms
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.statistics import compare
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import VARIANTS, Params, Variant
 from pipeline.sweeps.outcome import Outcome
@@ -110,11 +110,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "varies over images, and how far apart the units are.",
         "",
         *markdown_table(*tables["verdicts"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     rows_of_figure = {
         POSITIONS[result.point.params.model.norm_position]: [

@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 
 from pipeline.analysis.crossings import at_loss
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import Comparison, compare, exponential, failures, interval, learned
 from pipeline.analysis.tables import format_failures, format_interval, format_mean, format_number, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, setting, value_words
 from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.outcome import Outcome
@@ -85,11 +85,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "normalise and noise is added; in evaluation, running statistics normalise and there is no noise.",
         "",
         *markdown_table(*tables["stability"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     note = (
         f"{setting(params, results[0].point.values)}, no noise. Lines: geometric means of the ratio Batch "

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import COLOURS, VARIANT_NAMES
 from pipeline.analysis.forest import Effect, forest
-from pipeline.analysis.statistics import compare
+from pipeline.analysis.statistics import Interval
 from pipeline.analysis.tables import markdown_table
-from pipeline.analysis.verdicts import rule
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.best import how_chosen
@@ -15,7 +14,7 @@ from pipeline.sweeps.lines import error_lines
 from pipeline.sweeps.panels import Panel, draw, style_of
 from pipeline.sweeps.report import Report
 from pipeline.sweeps.result import Result
-from pipeline.sweeps.versus import HEAD, Chosen, ask_versus, choose_best
+from pipeline.sweeps.versus import HEAD, ask_versus, choose_best, explain_differences
 
 POSITIONS = {"after_activation": "after the activation", "before_activation": "before the activation"}
 MARKERS = {"after the activation": "o", "before the activation": "^", "": "s"}  # the last: no position
@@ -30,9 +29,13 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
     chosen = {kind: choose_best(VARIANT_NAMES[kind[0]], group, kind[0]) for kind, group in points.items()}
     plain = chosen["plain", ""]
     family = Family(plain.seeds, ("treatment", "control"))
-    for kind, treatment in chosen.items():
-        if treatment is not plain:
-            ask_versus(family, "against_plain", _name(kind, "plain"), treatment, plain, settings, [_place(kind)])
+    differences = {
+        kind: ask_versus(
+            family, "against_plain", _name(kind, "plain"), treatment, plain, settings, [_place(kind)]
+        ).difference
+        for kind, treatment in chosen.items()
+        if treatment is not plain
+    }
     batchnorm = VARIANT_NAMES["batchnorm"]
     for position in POSITIONS.values():
         for (variant, own), treatment in chosen.items():
@@ -57,24 +60,19 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "Against Batch Normalization:",
         "",
         *markdown_table(*tables["against_batchnorm"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     note = setting(params, results[0].point.values)
-    choosing, fresh = (count_of(len(seeds), "seed") for seeds in (params.train.seeds, plain.seeds))
+    choosing = count_of(len(params.train.seeds), "seed")
     figures = {
         "rates": draw(
             _panels(points, settings), f"{note}. Lines: medians of {choosing}; bands: quartiles.", share="all"
         ),
         "differences": forest(
-            {"against the plain network": _effects(chosen, settings)},
+            {"against the plain network": _effects(differences)},
             "normalisation",
             settings.margin,
-            f"{note}; each at its best learning rate. Test accuracies: mean differences over {fresh}, Student's "
-            f"{100 * settings.confidence:g} % intervals, each that of a single comparison.",
+            f"{note}; each at its best learning rate. {explain_differences(len(plain.seeds), settings.confidence)}",
         ),
     }
     return Report(lines, figures, tables)
@@ -115,14 +113,11 @@ def _panels(points: Mapping[Kind, Sequence[Result]], settings: Evaluate) -> list
     return panels
 
 
-def _effects(chosen: Mapping[Kind, Chosen], settings: Evaluate) -> list[Effect]:
+def _effects(differences: Mapping[Kind, Interval]) -> list[Effect]:
     """Return the differences of all kinds from the plain network, position by position."""
-    plain = chosen["plain", ""].accuracy()
-    effects = []
-    for place, marker in MARKERS.items():
-        for (variant, position), kind in chosen.items():
-            if position == place and variant != "plain":
-                difference = compare(kind.accuracy(), plain, settings.confidence).difference
-                name = ", ".join(filter(None, (kind.name, position)))
-                effects.append(Effect(name, difference, COLOURS[variant], marker))
-    return effects
+    return [
+        Effect(", ".join(filter(None, (VARIANT_NAMES[variant], position))), difference, COLOURS[variant], marker)
+        for place, marker in MARKERS.items()
+        for (variant, position), difference in differences.items()
+        if position == place
+    ]

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import LEARNED
 from pipeline.analysis.tables import Table, markdown_table
-from pipeline.analysis.verdicts import rule
 from pipeline.analysis.wording import DATASETS, count_of, join_words, seed_words, setting, value_words
 from pipeline.params import Evaluate, Params, Variant
 from pipeline.sweeps.best import how_chosen
@@ -53,11 +52,7 @@ def report(results: Sequence[Result], params: Params, _steps: Sequence[int], pri
         "Whether the verdicts agree:",
         "",
         *markdown_table(*tables["agreement"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds both values of each pair.",
-        "",
+        *closing(primary, settings.margin),
     ]
     note = (
         f"{setting(params, results[0].point.values)}, {join_words([DATASETS[dataset] for dataset in sets])}. "

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import VARIANT_NAMES
 from pipeline.analysis.statistics import compare, exponential, interval, of_survivors, summarise
 from pipeline.analysis.tables import format_interval, format_mean, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, setting
 from pipeline.params import Evaluate, Params
 from pipeline.sweeps.panels import Panel, draw, mean_line
@@ -60,11 +60,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "those of each batch of held-out images, and by those of training images, recomputed at the current weights.",
         "",
         *markdown_table(*tables["statistics"]),
-        "",
-        rule(primary, settings.margin),
-        "",
-        "`pairs.csv` holds each network's accuracies by running and by recomputed statistics.",
-        "",
+        *closing(primary, settings.margin, "each network's accuracies by running and by recomputed statistics"),
     ]
     note = (
         f"{setting(params, results[0].point.values)}, Batch Normalization, {seeds}; "

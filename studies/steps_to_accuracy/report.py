@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.analysis.crossings import first_step
-from pipeline.analysis.family import Family
+from pipeline.analysis.family import Family, closing
 from pipeline.analysis.figures import VARIANT_NAMES, errors_of, median
 from pipeline.analysis.statistics import compare, exponential, interval, proportion
 from pipeline.analysis.tables import format_interval, format_number, format_proportion, markdown_table
-from pipeline.analysis.verdicts import Question, rule
+from pipeline.analysis.verdicts import Question
 from pipeline.analysis.wording import count_of, join_words, seed_words, setting, value_words
 from pipeline.params import VARIANTS, Evaluate, Params, Variant
 from pipeline.sweeps.panels import Line, Panel, draw, style_of
@@ -106,11 +106,7 @@ def report(results: Sequence[Result], params: Params, steps: Sequence[int], prim
         "it is not bounded.",
         "",
         *markdown_table(*tables["steps"]),
-        "",
-        rule(primary, None),
-        "",
-        "`pairs.csv` holds both steps of each pair.",
-        "",
+        *closing(primary, None, "both steps of each pair"),
     ]
     note = (
         f"{setting(params, results[0].point.values)}; {count_of(len(fresh), 'fresh seed')} of each variant, at the "

@@ -1,5 +1,8 @@
 """The studies, and the files that are committed: those at hand may be of another processor."""
 
+import csv
+import io
+
 import pytest
 
 from tools.sandbox import ROOT, call
@@ -13,3 +16,8 @@ def committed(file: str) -> str:
     if shown.returncode:
         pytest.skip("no Git commit with results here")
     return shown.stdout
+
+
+def committed_rows(file: str) -> list[dict[str, str]]:
+    """The rows of a table at HEAD."""
+    return list(csv.DictReader(io.StringIO(committed(file))))

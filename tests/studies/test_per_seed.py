@@ -1,7 +1,5 @@
 """Anyone can recompute the committed intervals from the values of every seed: here by SciPy, not by our code."""
 
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,14 +10,10 @@ from scipy import stats
 
 from pipeline.sweeps.seeds import parse_seeds
 from pipeline.sweeps.study import load_study
-from tests.studies.committed import STUDIES, committed
+from tests.studies.committed import STUDIES, committed, committed_rows
 from tools.sandbox import ROOT
 
 Row = dict[str, str]
-
-
-def rows(file: str) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(committed(file))))
 
 
 def by_seed(table: Sequence[Row], keys: Sequence[str], column: str) -> dict[tuple[str, ...], dict[str, float]]:
@@ -70,7 +64,7 @@ def check(row: Row, values: dict[str, dict[str, float]]) -> None:
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_table_of_a_study_follows_from_its_seeds(study: str) -> None:
     folder = f"studies/{study}/results"
-    seeds, table = rows(f"{folder}/per_seed.csv"), rows(f"{folder}/table.csv")
+    seeds, table = committed_rows(f"{folder}/per_seed.csv"), committed_rows(f"{folder}/table.csv")
     keys = [key for key in seeds[0] if "." in key]
     choosing = [row for row in seeds if row.get("role", "choose") == "choose"]
     values = by_seed(choosing, [*keys, "variant"], "validation_accuracy")
@@ -85,7 +79,7 @@ CONFIRMED = {study: load_study(ROOT / "studies" / study).confirm for study in ST
 @pytest.mark.parametrize("study", [study for study, seeds in CONFIRMED.items() if seeds])
 def test_what_a_study_confirms_follows_from_its_fresh_seeds(study: str) -> None:
     folder = f"studies/{study}/results"
-    seeds, table = rows(f"{folder}/per_seed.csv"), rows(f"{folder}/confirmed.csv")
+    seeds, table = committed_rows(f"{folder}/per_seed.csv"), committed_rows(f"{folder}/confirmed.csv")
     first, *others = [key for key in seeds[0] if "." in key]
     fresh = [row for row in seeds if row["role"] == "confirm"]
     values = by_seed(fresh, [*others, first, "variant"], "test_accuracy")
@@ -98,7 +92,7 @@ def test_what_a_study_confirms_follows_from_its_fresh_seeds(study: str) -> None:
 
 
 def test_the_labs_answer_follows_from_its_seeds() -> None:
-    values = by_seed(rows("results/lab/per_seed.csv"), ["variant"], "test_accuracy")
+    values = by_seed(committed_rows("results/lab/per_seed.csv"), ["variant"], "test_accuracy")
     plain, batchnorm = values["plain",], values["batchnorm",]
     found = json.loads(committed("results/lab/comparisons.json"))["test"]["accuracy"]
     difference = interval([batchnorm[seed] - plain[seed] for seed in plain])

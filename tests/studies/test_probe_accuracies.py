@@ -17,11 +17,6 @@ Make = Callable[..., Params]
 Images = Callable[..., Examples]
 
 
-@pytest.fixture
-def split(examples: Images) -> Split:
-    return Split(examples(50), examples(40, seed=1), examples(30, seed=2))
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_measured_accuracies_are_those_of_the_formulas_by_running_statistics(
     params: Make, split: Split, variant: Variant

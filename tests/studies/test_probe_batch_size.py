@@ -12,8 +12,7 @@ from pipeline.network.perceptron import Perceptron
 from pipeline.params import Params
 from studies.batch_size import probe as batch_size
 from tests.samples import outcome_of, population, probe_of
-
-SETTINGS = {"hidden": "7,6", "seeds": "3,1", "epochs": "2", "batch_size": "16", "lr": "0.05"}
+from tests.studies.networks import SETTINGS
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]

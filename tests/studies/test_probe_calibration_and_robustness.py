@@ -15,26 +15,12 @@ from torch.nn.functional import cross_entropy
 from pipeline.data.dataset import Examples, Split
 from pipeline.network.perceptron import Perceptron
 from pipeline.params import VARIANTS, Params, Variant
-from pipeline.training.loop import fit
-from pipeline.training.population import Population
 from studies.calibration_and_robustness import probe as calibration
 from tests.samples import population
-
-SETTINGS = {"hidden": "7,6", "seeds": "3,1", "epochs": "2", "batch_size": "16", "lr": "0.05"}
+from tests.studies.networks import SETTINGS, trained
 
 Make = Callable[..., Params]
 Images = Callable[..., Examples]
-
-
-@pytest.fixture
-def split(examples: Images) -> Split:
-    return Split(examples(50), examples(40, seed=1), examples(30, seed=2))
-
-
-def trained(described: Population, split: Split) -> Perceptron:
-    network = described.network().eval()
-    network.load_state_dict(fit(described, split.train).weights)
-    return network
 
 
 def drawn(scale: float, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -38,11 +38,6 @@ Make = Callable[..., Params]
 Images = Callable[..., Examples]
 
 
-@pytest.fixture
-def split(examples: Images) -> Split:
-    return Split(examples(50), examples(40, seed=1), examples(30, seed=2))
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("settings", [{}, {"noise": "true", "norm_position": "before_activation"}])
