@@ -12,12 +12,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from .contents import ModelFiles
+from .shared import shared
 
 ALIAS = "current"  # MLflow keeps `latest` for itself
 DIGEST_TAG = "digest"
 SEARCHED = 1000  # versions in one request
 
 
+@shared
 def register(client: mlflow.MlflowClient, run_id: str, model_id: str, model: ModelFiles) -> None:
     """Give a logged model a version, unless an equal one has it, and the alias."""
     name, digest = model.registered, digest_of(model)

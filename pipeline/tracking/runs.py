@@ -18,6 +18,7 @@ from . import advice, current, duplicates, process, provenance, store
 from .calls import Call, logs
 from .contents import DataSet, ModelFiles
 from .errors import BRIEF, TrackingError, variables
+from .shared import shared
 from .values import Points, batches, dataset_entity, param_entities
 
 
@@ -111,11 +112,13 @@ class Run:
         self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in values.items()])
 
     @logs("the experiment's view")
+    @shared
     def set_experiment_tag(self, name: str, value: str) -> None:
         """Set a tag of the run's experiment."""
         self.client.set_experiment_tag(self.experiment_id, name, value)
 
     @logs("the experiment's description")
+    @shared
     def describe_experiment(self, text: str) -> None:
         """Describe the run's experiment, in Markdown, unless somebody has."""
         if not self.client.get_experiment(self.experiment_id).tags.get(MLFLOW_RUN_NOTE):
@@ -139,6 +142,7 @@ class Run:
         self.client.log_text(self.run_id, content, name)
 
     @logs("the data set")
+    @shared
     def log_input(self, data: DataSet, context: str) -> None:
         """Log a data set, and what it was used for."""
         tags = [InputTag("mlflow.data.context", context)]

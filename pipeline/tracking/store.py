@@ -19,6 +19,7 @@ from . import advice, embedded, place, process, reach, sqlite
 from .embedded import DEFAULT_EXPERIMENT, OUTPUTS_TAG
 from .errors import BRIEF, PATIENT, QUIET, TrackingError, variables
 from .provenance import PROCESS_TAG
+from .shared import shared
 
 mlflow.store.db.utils.MAX_RETRY_COUNT = 2  # MLflow's ten take minutes
 for _noisy in ("mlflow.store.db.utils", "urllib3"):  # what they have to say is raised as well
@@ -67,7 +68,7 @@ def set_experiment_tag(experiment: str, name: str, value: str) -> None:
     """
     client, experiment_id = connect(experiment)
     with variables(BRIEF), translate_errors():
-        client.set_experiment_tag(experiment_id, name, value)
+        shared(client.set_experiment_tag)(experiment_id, name, value)
 
 
 def has_run(outputs_digest: str, experiment: str | None = None) -> bool:
