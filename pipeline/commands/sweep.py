@@ -141,8 +141,7 @@ def sweep(
                 estimate([rests[task.digest] for task in tasks], splits[data], count)
                 for data, tasks in by_images.items()
             )
-        left = sum(len(population.seeds) for population in rests.values())
-        print(plan_words(folder.name, search.points, search.tasks, left, count, seconds))
+        print(plan_words(folder.name, search.points, search.tasks, rests.values(), count, seconds))
         if ahead := search.ahead():
             print(f"then {', and '.join(ahead)}")
         if not params.data.holdout:
@@ -168,7 +167,8 @@ def sweep(
                         outcomes[task.digest] = outcome
                         recorder.log(task, outcome, seconds)
                 if new := search.advance(outcomes):
-                    print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {networks(new)}")
+                    added = networks({task.digest: task.population for task in new}.values())
+                    print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {added}")
             found = search.results(outcomes)
             with write_folder(results) as part:
                 written = write_results(found, params, part, study)

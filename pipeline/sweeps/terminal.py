@@ -1,7 +1,7 @@
 """What a sweep says in a terminal: what it trains, and what was found."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from pipeline.analysis.figures import VARIANT_NAMES
@@ -12,6 +12,7 @@ from pipeline.sweeps.grid import Point
 from pipeline.sweeps.plan import Task
 from pipeline.sweeps.report import compact_table
 from pipeline.sweeps.result import Result
+from pipeline.training.population import Population
 
 WIDTH = 100  # columns
 SHORT = {  # at the head of a column
@@ -24,13 +25,18 @@ MOST_ROWS = 30  # of a table
 MOST_VALUES = 6  # of a key, which are all named
 
 
-def networks(tasks: Sequence[Task]) -> str:
-    """Say how many networks some tasks train: equal ones are trained once."""
-    return count_of(sum({task.digest: len(task.population.seeds) for task in tasks}.values()), "network")
+def networks(populations: Iterable[Population]) -> str:
+    """Say how many networks some populations have."""
+    return count_of(sum(len(population.seeds) for population in populations), "network")
 
 
 def plan_words(
-    name: str, points: Sequence[Point], tasks: Sequence[Task], rest: int, workers: int, seconds: float | None = None
+    name: str,
+    points: Sequence[Point],
+    tasks: Sequence[Task],
+    rests: Collection[Population],
+    workers: int,
+    seconds: float | None = None,
 ) -> str:
     """Say what a sweep trains, and how long that takes.
 
@@ -38,19 +44,22 @@ def plan_words(
         name: The sweep's name.
         points: The points so far.
         tasks: The tasks so far.
-        rest: How many networks are still to train.
+        rests: What is still to train of the populations that are not complete.
         workers: How many parts are trained at the same time.
         seconds: About how long it takes, if that was estimated.
     """
     params, varied = points[0].params, points[0].values
-    by = f" by {workers} workers" if rest and workers > 1 else ""
+    populations = {task.digest: task.population for task in tasks}.values()  # equal ones are trained once
+    left = f"{len(rests)} still to train" + (f" ({networks(rests)})" if rests else "")
+    by = f" by {workers} workers" if rests and workers > 1 else ""
     about = "" if seconds is None else f", about {duration(seconds)}"
     spans = [f"{key_words(key)} {_span([point.values[key] for point in points])}" for key in varied]
     variants = join_words([VARIANT_NAMES[variant] for variant in dict.fromkeys(task.variant for task in tasks)])
     what = f"{setting(params, varied)}; {variants}; {seed_words(params.train.seeds)}."
     return "\n".join(
         [
-            f"{name}: {count_of(len(points), 'point')}, {networks(tasks)}, {rest} still to train{by}{about}",
+            f"{name}: {count_of(len(points), 'point')}, {networks(populations)} in "
+            f"{count_of(len(populations), 'population')}, {left}{by}{about}",
             *_wrap(f"Varied: {'; '.join(spans)}."),
             *_wrap(what),
         ]

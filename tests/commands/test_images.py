@@ -67,7 +67,7 @@ def test_a_relative_folder_counts_from_the_project_in_dvcs_temporary_copies(
 
 def test_a_sweep_of_other_images_trains_on_them_and_says_so(project: Path) -> None:
     for name in ("a", "b"):
-        assert "4 still to train" in done("--grid", "lr=0.1", "--directory", name, "--name", name)
+        assert "2 still to train (4 networks)" in done("--grid", "lr=0.1", "--directory", name, "--name", name)
         found = runs(project, f"tags.sweep = '{name}' and tags.variant = 'plain'")
         (run,) = (run for run in found if "mlflow.parentRunId" not in run.data.tags)
         assert run.data.tags["digest.data"] == digest(project / name)

@@ -56,7 +56,7 @@ def answer_of(project: Path, name: str) -> str:
 
 def test_a_dry_run_says_what_comes_in_addition(project: Path) -> None:
     printed = done(*BOTH, "--dry-run").splitlines()
-    assert printed[0].startswith("both: 3 points, 12 networks, 12 still to train, about ")
+    assert printed[0].startswith("both: 3 points, 12 networks in 6 populations, 6 still to train (12 networks), about ")
     assert printed[-1:] == [
         "then up to 3 rounds of points around the best ones, and up to 6 networks of other seeds to confirm the best "
         "points"
@@ -124,7 +124,7 @@ def test_the_same_command_again_trains_nothing(
     left = project / "sweeps" / "both"
     before = {path: path.read_bytes() for path in left.iterdir()}
     printed = done(*BOTH)
-    assert "both: 7 points, 34 networks, 0 still to train\n" in printed
+    assert "both: 7 points, 34 networks in 16 populations, 0 still to train\n" in printed
     assert trained == []
     assert {path: path.read_bytes() for path in left.iterdir()} == before
     assert len(points(project, "both")) == 7 * 2 + 2
@@ -147,7 +147,7 @@ def test_a_sweep_that_was_stopped_before_it_confirmed_goes_on_there(
     assert len(trained) == 7 * 2 + 1
     trained.clear()
     printed = done(*command)
-    assert "stopped: 7 points, 34 networks, 3 still to train\n" in printed
+    assert "stopped: 7 points, 34 networks in 16 populations, 1 still to train (3 networks)\n" in printed
     assert trained == [("batchnorm", 1, (5, 6, 7))]
     assert len(points(project, "stopped")) == 7 * 2 + 2
     tables = [(project / "sweeps" / name / "per_seed.csv").read_bytes() for name in ("both", "stopped")]

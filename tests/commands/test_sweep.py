@@ -121,9 +121,9 @@ def test_more_than_ten_thousand_trainings_are_confirmed(
         line = refusal("--grid", "lr=0.1,0.2", "--seeds", seeds)
     assert line == "the grid has 10004 trainings, more than 10000; give --yes if it is meant"
     monkeypatch.setattr("pipeline.commands.sweep.estimate", lambda *_: 1e6)
-    assert "10004 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", seeds, "--yes", "--dry-run")
+    assert "4 still to train (10004 networks)" in done("--grid", "lr=0.1,0.2", "--seeds", seeds, "--yes", "--dry-run")
     exactly = ",".join(map(str, range(2500)))
-    assert "10000 still to train" in done("--grid", "lr=0.1,0.2", "--seeds", exactly, "--dry-run")
+    assert "4 still to train (10000 networks)" in done("--grid", "lr=0.1,0.2", "--seeds", exactly, "--dry-run")
     assert trained == []
     assert not (fresh / "sweeps").exists()
 
@@ -132,7 +132,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(fresh: Path, trained: list
     before = sorted(fresh.rglob("*"))
     printed = done(*GRID, "--dry-run")
     name = sweep_name(list_points(fresh / "params.yaml", {}, parse_grid(GRID[1::2])))
-    assert printed.startswith(f"{name}: 4 points, 16 networks, 16 still to train, about ")
+    assert printed.startswith(f"{name}: 4 points, 16 networks in 8 populations, 8 still to train (16 networks), about ")
     assert re.search(r", about \d+ s\n", printed)
     assert "data.holdout is 0" not in printed
     assert trained == []
@@ -147,7 +147,7 @@ def test_without_held_out_images_the_plan_says_so() -> None:
 
 def test_several_keys_may_stand_in_one_text(fresh: Path) -> None:
     printed = done("--grids", "lr=0.01,0.1 batch_size=8,10", "--dry-run", "--epochs=2")
-    assert ": 4 points, 16 networks, 16 still to train, " in printed
+    assert ": 4 points, 16 networks in 8 populations, 8 still to train (16 networks), " in printed
     assert not (fresh / "sweeps").exists()
 
 
@@ -156,10 +156,10 @@ def test_a_study_gives_the_grid_what_it_sets_and_its_name(fresh: Path) -> None:
     text = "grid: {lr: 'log(0.01,1,3)'}\nset: {seeds: [4, 5, 6], data.holdout: 0}"
     (fresh / "studies" / "rates" / "params.yaml").write_text(text, encoding="utf-8")
     printed = done("--study", "studies/rates", "--dry-run")
-    assert printed.startswith("rates: 3 points, 18 networks, 18 still to train, ")
+    assert printed.startswith("rates: 3 points, 18 networks in 6 populations, 6 still to train (18 networks), ")
     assert "data.holdout is 0" in printed
     more = done("--study", "studies/rates", "--grid", "epochs=1,2", "--name", "more", "--seeds", "7", "--dry-run")
-    assert more.startswith("more: 6 points, 12 networks, ")
+    assert more.startswith("more: 6 points, 12 networks in 12 populations, ")
 
 
 def test_a_studys_lists_in_a_list(fresh: Path) -> None:
@@ -189,7 +189,7 @@ def outcomes(folder: Path) -> set[Path]:
 
 def test_a_sweep_leaves_its_table_its_answer_and_its_figure(project: Path, trained: list[str]) -> None:
     printed = done(*GRID, "--name", "small")
-    assert printed.startswith("small: 4 points, 16 networks, 16 still to train\n")
+    assert printed.startswith("small: 4 points, 16 networks in 8 populations, 8 still to train (16 networks)\n")
     assert "resuming" not in printed
     assert trained == POINTS * list(VARIANTS)
     left = project / "sweeps" / "small"
@@ -394,7 +394,7 @@ def test_an_interrupted_sweep_is_completed(project: Path, trained: list[str], mo
     assert result.stderr.splitlines()[-1].startswith("Interrupted. The same command again resumes")
     assert len(outcomes(project) - before) == 3
     printed = done(*command)
-    assert "2 still to train" in printed
+    assert "1 still to train (2 networks)" in printed
     assert "resuming: 6 of 8 networks were trained before\n" in printed
     assert trained == 2 * list(VARIANTS)
     assert len(points(project, "stopped")) == 4
@@ -477,8 +477,10 @@ def test_what_was_trained_is_found_by_every_sweep_however_it_is_written(trained:
     done("--grid", "lr=0.01,0.1", "--batch_size", "8")  # two points of the first sweep
     assert trained == []
     for more in (["--grid", "train.lr=1e-2,0.1"], ["--grid", "lr=0.01,0.1", "--confidence", "0.9"]):
-        assert "8 networks, 0 still to train" in done(*more, "--batch_size", "8", "--dry-run")
-    assert "12 networks, 4 still to train" in done("--grid", "lr=0.01,0.1,1", "--batch-size", "8", "--dry-run")
+        assert "8 networks in 4 populations, 0 still to train" in done(*more, "--batch_size", "8", "--dry-run")
+    assert "12 networks in 6 populations, 2 still to train (4 networks)" in done(
+        "--grid", "lr=0.01,0.1,1", "--batch-size", "8", "--dry-run"
+    )
 
 
 @pytest.mark.usefixtures("project")

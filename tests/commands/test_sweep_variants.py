@@ -77,7 +77,7 @@ def test_the_runs_tell_the_variants_apart(project: Path) -> None:
 def test_a_position_is_none_for_what_has_no_activations_to_normalise() -> None:
     grid = ("--grid", "lr=0.1", "--grid", "norm_position=after_activation,before_activation")
     words = done(*grid, "--variants", "plain,weightnorm,layernorm", "--name", "positions")
-    assert "positions: 2 points, 8 networks, 8 still to train" in words  # of two seeds; not 12
+    assert "positions: 2 points, 8 networks in 4 populations, 4 still to train" in words  # of two seeds; not 12
 
 
 @pytest.mark.parametrize(
@@ -189,4 +189,4 @@ def test_each_point_reads_its_own_images(project: Path) -> None:
     assert all(expected[name].startswith(digest) for name, digest in digests.items())
     assert len(digests) == 2
     again = done("--grid", "lr=0.1", "--grid", "data.directory=second,first", "--name", "again")
-    assert "8 networks, 0 still to train" in again
+    assert "8 networks in 4 populations, 0 still to train" in again

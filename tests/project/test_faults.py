@@ -490,7 +490,7 @@ def test_a_damaged_outcome_is_trained_again(wanted: dict[str, Undisturbed], fold
     done(*SWEEP)
     path = min((folder / "sweeps" / ".outcomes").glob("*/*.safetensors"))
     path.write_bytes(path.read_bytes()[:left])
-    assert "8 networks, 2 still to train" in done(*SWEEP).stdout
+    assert "8 networks in 4 populations, 1 still to train (2 networks)" in done(*SWEEP).stdout
     assert project.outputs(folder) == wanted["sweep"].outputs
     assert project.records(folder) == wanted["sweep"].records
 

@@ -210,8 +210,9 @@ class Nodes:
         self._lose(self.doomed)
 
     def lose_the_rest(self) -> None:
-        """Kill the other one, too."""
-        self._lose(self.steady)
+        """Kill both, or the one that is left."""
+        for node in [*self.cluster.worker_nodes]:
+            self._lose(node)
 
     def _lose(self, node: Any) -> None:
         (raylet,) = node.all_processes["raylet"]
@@ -328,12 +329,14 @@ def test_a_node_dies_and_the_sweep_is_the_local_one(
     after(1, nodes.lose)
     printed = done(*command, "--name", "far", "--ray", nodes.address)
     unlogged()
-    assert "far: 4 points, 16 networks, 16 still to train by 3 workers\n" in printed
+    assert "far: 4 points, 16 networks in 8 populations, 8 still to train (16 networks) by 3 workers\n" in printed
     assert capfd.readouterr().err.replace("\n", "").split("INFO mlflow")[0].strip("0123456789/: ") == ""
     far_outcomes = kept()
     assert len(far_outcomes) == 8
     shutil.rmtree("sweeps/.outcomes")
-    assert done(*command, "--name", "near").startswith("near: 4 points, 16 networks, 16 still to train\n")
+    assert done(*command, "--name", "near").startswith(
+        "near: 4 points, 16 networks in 8 populations, 8 still to train (16 networks)\n"
+    )
     assert kept() == far_outcomes
     outcome = load_outcome(Path(next(iter(far_outcomes))).parent, (0, 1))
     assert outcome
@@ -364,7 +367,7 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     after(3, stop)  # the one that was kept is handed over again
     result = sweep(*command, "--name", "both", "--ray", nodes.client)
     assert result.exit_code == 130
-    assert ", 10 still to train" in result.stdout
+    assert ", 5 still to train (10 networks)" in result.stdout
     assert "resuming: 2 of 12 networks were trained before\n" in result.stdout
     until = time.monotonic() + 10
     while training(psutil.process_iter()):
@@ -373,7 +376,7 @@ def test_here_and_there_a_sweep_goes_on_where_it_was_stopped(
     assert len(some) == 3
     after(7, stop)
     printed = done(*command, "--name", "both")
-    assert "6 still to train\n" in printed
+    assert "3 still to train (6 networks)\n" in printed
     unlogged()
     both = kept()
     shutil.rmtree("sweeps/.outcomes")
@@ -388,8 +391,9 @@ def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
     project: Path, nodes: Nodes, after: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_cluster, "GIVE_UP", 1.0)
+    command = ("--grid", "lr=0.01,0.02,0.05,0.1", *LONG, "--name", "left")  # too much to end while the nodes do
     after(1, nodes.lose_the_rest)
-    result = sweep("--grid", "lr=0.01,0.1", *LONG, "--name", "left", "--ray", nodes.address)
+    result = sweep(*command, "--ray", nodes.address)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == (
         f"Error: --ray {nodes.address}: no node that could train is left; "
@@ -397,6 +401,6 @@ def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
     )
     some = kept()
     assert len(logged(project, "left")) == len(some) > 0
-    assert f"{2 * (4 - len(some))} still to train\n" in done("--grid", "lr=0.01,0.1", *LONG, "--name", "left")
+    assert f", {8 - len(some)} still to train" in done(*command)
     assert some.items() <= kept().items()
-    assert len(logged(project, "left")) == 4
+    assert len(logged(project, "left")) == 8

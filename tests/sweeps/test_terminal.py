@@ -1,6 +1,7 @@
 """What a sweep says in a terminal."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from pipeline.params import VARIANTS, load
 from pipeline.sweeps import terminal
 from pipeline.sweeps.grid import list_points, parse_grid
 from pipeline.sweeps.plan import Task
-from pipeline.sweeps.terminal import MOST_ROWS, networks, plan_words
+from pipeline.sweeps.terminal import MOST_ROWS, plan_words
 from pipeline.training.population import Population
 from tests.samples import PARAMS
 
@@ -18,7 +19,12 @@ GRID = ["lr=log(1e-4,1,9)", "optimizer=adam,sgd"]
 
 def tasks(*grid: str, overrides: dict[str, str] | None = None) -> list[Task]:
     return [
-        Task(point, Population(variant, point.params.model, point.params.train, point.params.train.seeds), None, Path())
+        Task(
+            point,
+            Population(variant, point.params.model, point.params.train, point.params.train.seeds),
+            None,
+            Path(f"{variant} {point.label()}"),
+        )
         for point in list_points(PARAMS, overrides or {}, parse_grid(grid))
         for variant in VARIANTS
     ]
@@ -27,15 +33,17 @@ def tasks(*grid: str, overrides: dict[str, str] | None = None) -> list[Task]:
 def test_the_plan_says_what_is_trained_and_how_long_it_takes() -> None:
     planned = tasks(*GRID)
     points = [task.point for task in planned[::2]]
-    assert plan_words("rates", points, planned, 140, 2, 5100).splitlines() == [
-        f"rates: 18 points, {networks(planned)}, 140 still to train by 2 workers, about 1 h 25 min",
+    populations = [task.population for task in planned]
+    rests = [replace(populations[0], seeds=(7, 9)), *populations[1:14]]
+    assert plan_words("rates", points, planned, rests, 2, 5100).splitlines() == [
+        "rates: 18 points, 360 networks in 36 populations, 14 still to train (132 networks) by 2 workers, "
+        "about 1 h 25 min",
         "Varied: learning rate 0.0001, 0.000316228, … 1 (9 values); optimizer adam, sgd.",
         "MNIST, 100-100 hidden sigmoid units, batches of 2000, 5 epochs; plain and Batch Normalization; seeds",
         "0 to 9.",
     ]
-    assert plan_words("rates", points, planned, 0, 2).startswith(
-        f"rates: 18 points, {networks(planned)}, 0 still to train\n"
-    )
+    done = plan_words("rates", points, planned, [], 2)
+    assert done.startswith("rates: 18 points, 360 networks in 36 populations, 0 still to train\n")
 
 
 @pytest.mark.parametrize("count", [3, MOST_ROWS + 1])
