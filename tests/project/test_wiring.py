@@ -225,7 +225,19 @@ def test_mlproject_runs_commands_that_exist() -> None:
     [
         (
             "mlflow",
-            {"advice", "duplicates", "model", "registry", "current", "runs", "stage", "store", "values", "pyfunc"},
+            {
+                "advice",
+                "duplicates",
+                "model",
+                "registry",
+                "shared",
+                "current",
+                "runs",
+                "stage",
+                "store",
+                "values",
+                "pyfunc",
+            },
         ),
         ("matplotlib", {"animation", "figures", "histograms", "panels"}),
         ("PIL", {"animation"}),
