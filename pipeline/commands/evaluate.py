@@ -8,16 +8,14 @@ from pathlib import Path
 import click
 
 from pipeline import paths
+from pipeline.commands.folders import hold
 from pipeline.commands.images import load_images
 from pipeline.commands.options import OVERRIDES, flag, with_overrides
 from pipeline.files import write_folder
-from pipeline.params import load
+from pipeline.params import VARIANTS, load
 from pipeline.records.stages import EvaluateRecord
 from pipeline.stages.evaluate.stage import compare_variants, load_inputs
-from pipeline.tracking.process import exclusive
 from pipeline.tracking.stage import stage_run
-
-WAIT = 60.0  # seconds for another comparison to end
 
 
 @click.command(context_settings=OVERRIDES)
@@ -32,14 +30,14 @@ def evaluate(scratch: bool, overrides: dict[str, str]) -> None:
     """
     params = load(paths.PARAMS, overrides)
     images = load_images(params.data)
-    inputs = load_inputs(params, images, paths.RUNS)
-    with tempfile.TemporaryDirectory() if scratch else contextlib.nullcontext(paths.RESULTS) as folder:
+    trainings = [paths.RUNS / variant for variant in VARIANTS]
+    with (
+        tempfile.TemporaryDirectory() if scratch else contextlib.nullcontext(paths.RESULTS) as folder,
+        hold(*trainings, Path(folder)),
+    ):
+        inputs = load_inputs(params, images, paths.RUNS)
         record = EvaluateRecord(params, Path(folder), paths.RUNS)
-        # Until the record is whole: it is made from the files.
-        with (
-            exclusive(record.folder, WAIT, f"{record.folder}: another process writes it"),
-            stage_run(record.stage) as run,
-        ):
+        with stage_run(record.stage) as run:
             record.begin(run)
             start = time.perf_counter()
             with write_folder(record.folder) as part:

@@ -4,6 +4,7 @@ Published data sets are in `data/NAME`, where they are verified whenever they ar
 folder that the settings name; DVC tracks a copy of them in `data/custom`, which its stages read.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -62,11 +63,8 @@ def fetch_images(data: Data) -> ImageFiles:
         UserError: No source has them, or the folder cannot be written.
         TimeoutError: Another process is still fetching them.
     """
-    folder = folder_of(data)
-    with exclusive(folder, 600, f"{folder}: another process is still fetching it"):
-        images, source = sources.fetch(data.dataset, directory_of(data), folder)
-    print(f"{data.dataset}: {source}")
-    return images
+    with _hold(data):
+        return _fetch(data)
 
 
 def load_or_fetch_images(data: Data) -> ImageFiles:
@@ -74,7 +72,20 @@ def load_or_fetch_images(data: Data) -> ImageFiles:
 
     Raises:
         UserError: As `load_images` and `fetch_images` do.
+        TimeoutError: Another process is still fetching them.
     """
-    if data.dataset == "custom" or folder_of(data).is_dir():
+    if data.dataset == "custom":
         return load_images(data)
-    return fetch_images(data)
+    with _hold(data):
+        return load_images(data) if folder_of(data).is_dir() else _fetch(data)
+
+
+def _hold(data: Data) -> contextlib.AbstractContextManager[None]:
+    folder = folder_of(data)
+    return exclusive(folder, 600, f"{folder}: another process is still fetching it")
+
+
+def _fetch(data: Data) -> ImageFiles:
+    images, source = sources.fetch(data.dataset, directory_of(data), folder_of(data))
+    print(f"{data.dataset}: {source}")
+    return images

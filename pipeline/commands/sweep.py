@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pipeline import paths
+from pipeline.commands.folders import hold
 from pipeline.commands.images import load_or_fetch_images
 from pipeline.commands.options import OVERRIDES, flag, with_overrides
 from pipeline.commands.pages import sweep_link
@@ -170,12 +171,13 @@ def sweep(
                     added = networks({task.digest: task.population for task in new}.values())
                     print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {added}")
             found = search.results(outcomes)
-            with write_folder(results) as part:
-                written = write_results(found, params, part, study)
-            remove_stale(results, written)
-            answer = (results / "answer.md").read_text(encoding="utf-8")
-            print(result_words(found, params, answer, results))
-            recorder.finish(found, params, [results / path.name for path in written])
+            with hold(results) if study_folder else contextlib.nullcontext():  # which a sweep of another name writes
+                with write_folder(results) as part:
+                    written = write_results(found, params, part, study)
+                remove_stale(results, written)
+                answer = (results / "answer.md").read_text(encoding="utf-8")
+                print(result_words(found, params, answer, results))
+                recorder.finish(found, params, [results / path.name for path in written])
             print(f"In MLflow (`mlflow ui`): {sweep_link(folder.name)}")
 
 

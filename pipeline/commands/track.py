@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import click
 
 from pipeline import paths
+from pipeline.commands.folders import hold
 from pipeline.commands.images import folder_of, load_images
 from pipeline.errors import UserError
 from pipeline.params import VARIANTS, Params, load
@@ -23,12 +24,13 @@ def track() -> None:
         *(TrainRecord(params, paths.RUNS / variant, variant) for variant in VARIANTS),
         EvaluateRecord(params, paths.RESULTS, paths.RUNS),
     ]
-    if missing := next((record for record in records if not record.is_complete()), None):
-        raise UserError(f"{missing.stage}: its outputs are missing; run `dvc repro`")
-    digests = {record.digest(): record for record in records}
-    if not embedded.has_runs(digests):
-        _record(params, digests)
-    ledger.write({record.stage: digest for digest, record in digests.items()})
+    with hold(*(record.folder for record in records)):
+        if missing := next((record for record in records if not record.is_complete()), None):
+            raise UserError(f"{missing.stage}: its outputs are missing; run `dvc repro`")
+        digests = {record.digest(): record for record in records}
+        if not embedded.has_runs(digests):
+            _record(params, digests)
+        ledger.write({record.stage: digest for digest, record in digests.items()})
 
 
 def _record(params: Params, records: Mapping[str, StageRecord]) -> None:

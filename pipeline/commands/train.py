@@ -9,6 +9,7 @@ import click
 
 from pipeline import paths
 from pipeline.analysis.wording import count_of
+from pipeline.commands.folders import hold
 from pipeline.commands.images import load_images
 from pipeline.commands.options import OVERRIDES, with_overrides
 from pipeline.data.images import ImageFiles
@@ -16,12 +17,9 @@ from pipeline.files import write_folder
 from pipeline.params import VARIANTS, Params, Variant, load
 from pipeline.progress import Progress
 from pipeline.stages.train import load_split, train_variant
-from pipeline.tracking.process import exclusive
 from pipeline.training.loop import Epoch
 from pipeline.training.population import Population
 from pipeline.workers import open_workers
-
-WAIT = 60.0  # seconds for another training to end
 
 
 @click.command(context_settings=OVERRIDES)
@@ -46,7 +44,7 @@ def train_in_run(params: Params, variant: Variant, images: ImageFiles, folder: P
     digest = population.digest(params.data.holdout, images.digest)
     checkpoints = paths.RUNS / f".{variant}-{digest[:16]}"
     with (
-        exclusive(folder, WAIT, f"{folder}: another process writes it"),  # until the record is whole, made from it
+        hold(folder),
         open_workers(params.train, load_split(params, images), population.epochs()) as workers,
     ):
         workers.start()

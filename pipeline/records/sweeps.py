@@ -19,7 +19,7 @@ from pipeline.records.trainings import NEUTRAL, colour_tag, curves, log_images, 
 from pipeline.sweeps.outcome import Outcome
 from pipeline.sweeps.plan import Task
 from pipeline.sweeps.result import Result, choose, compare_best
-from pipeline.tracking import provenance, store
+from pipeline.tracking import duplicates, provenance, store
 from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.errors import TrackingError
 from pipeline.tracking.runs import Run, start_run
@@ -117,6 +117,7 @@ def log_point(name: str, images: ImageFiles, task: Task, outcome: Outcome, secon
                 {LEVEL_TAG: "seed"},
             )
         run.set_tags({OUTPUTS_TAG: digest})
+    duplicates.keep_first(run, digest)
 
 
 def log_sweep(name: str, results: Sequence[Result], params: Params, paths: Sequence[Path], *, own: bool) -> None:
@@ -143,6 +144,8 @@ def log_sweep(name: str, results: Sequence[Result], params: Params, paths: Seque
             _log_best(run, results, params)
         run.log_artifacts(paths, "results")
         run.set_tags({OUTPUTS_TAG: digest})
+    if own:
+        duplicates.keep_first(run, digest)
 
 
 def _log_best(run: Run, results: Sequence[Result], params: Params) -> None:

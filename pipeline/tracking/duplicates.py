@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.entities import LoggedModel, Run
@@ -10,6 +11,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from . import current, provenance, registry, store
 from .embedded import OUTPUTS_TAG
+
+if TYPE_CHECKING:
+    from . import runs
 
 MODEL_VERSIONS = "mlflow.modelVersions"  # on a logged model: its registered versions, in JSON
 # Tags whose values differ between equal runs: they say when, where and by whom, or name runs and models.
@@ -45,6 +49,18 @@ def delete(client: mlflow.MlflowClient, run_id: str, digest: str) -> None:
             for model in _models(client, old):
                 if MODEL_VERSIONS not in model.tags:
                     client.delete_logged_model(model.model_id)
+
+
+def keep_first(run: "runs.Run", digest: str) -> None:
+    """Delete all but the first of the finished runs with these outputs, which two processes have made at once.
+
+    Each of them looks when its own is finished, so the one that looks last sees both.
+    """
+    with run.part("the deletion of equal runs"):
+        found = store.search(run.client, [run.experiment_id], store.finished(digest))
+        for equal in sorted(found, key=lambda one: (one.info.start_time, one.info.run_id))[1:]:
+            for one in (equal, *_children(run.client, equal)):
+                run.client.delete_run(one.info.run_id)
 
 
 def _is_touched(client: mlflow.MlflowClient, old: Run, new: Run) -> bool:

@@ -79,9 +79,13 @@ def has_run(outputs_digest: str, experiment: str | None = None) -> bool:
     """
     client, experiment_id = connect(experiment)
     with translate_errors():
-        quote = '"' if "'" in outputs_digest else "'"  # it may hold the name of a folder
-        query = f"tags.`{OUTPUTS_TAG}` = {quote}{outputs_digest}{quote} and attributes.status = 'FINISHED'"
-        return bool(client.search_runs([experiment_id], query, ViewType.ACTIVE_ONLY, max_results=1))
+        return bool(client.search_runs([experiment_id], finished(outputs_digest), ViewType.ACTIVE_ONLY, max_results=1))
+
+
+def finished(outputs_digest: str) -> str:
+    """Return the query for finished runs with these outputs."""
+    quote = '"' if "'" in outputs_digest else "'"  # it may hold the name of a folder
+    return f"tags.`{OUTPUTS_TAG}` = {quote}{outputs_digest}{quote} and attributes.status = 'FINISHED'"
 
 
 def is_active(client: mlflow.MlflowClient, experiment_id: str) -> bool:

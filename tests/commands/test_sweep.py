@@ -25,6 +25,7 @@ from pipeline.cli import main
 from pipeline.params import VARIANTS
 from pipeline.sweeps.grid import list_points, parse_grid, sweep_name
 from pipeline.sweeps.outcome import Outcome, OutcomeJob
+from pipeline.tracking.process import exclusive
 from pipeline.training.part import PartTraining
 from tests.samples import enter
 from tests.sweeping import done, make, points, runs, sweep
@@ -587,3 +588,27 @@ with exclusive(Path("sweeps/twice"), 0, ""):
     assert trained == []
     done("--grid", "lr=0.6", "--name", "twice")
     assert [path.name for path in (project / "sweeps").glob(".*.lock")] == []
+
+
+def test_of_points_that_two_processes_record_at_once_one_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done("--grid", "lr=0.7", "--name", "shared")
+    before = {run.info.run_id for run in points(project, "shared")}
+    monkeypatch.setattr("pipeline.records.sweeps.store.has_run", lambda *_: False)  # each looks before the other ends
+    done("--grid", "lr=0.7", "--name", "shared")
+    assert {run.info.run_id for run in points(project, "shared")} == before
+    names = [run.info.run_name for run in runs(project, "tags.sweep = 'shared'")]
+    assert len(set(names)) == len(names)
+
+
+def test_of_two_sweeps_of_one_study_each_records_its_own_results(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "studies" / "both").mkdir(parents=True)
+    (project / "studies" / "both" / "params.yaml").write_text("grid: {lr: 0.7}", encoding="utf-8")
+    monkeypatch.setattr("pipeline.commands.folders.WAIT", 0.1)
+    with exclusive(project / "studies" / "both" / "results", 0, "taken"):
+        result = sweep("--study", "studies/both", "--name", "second")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: studies/both/results: another process writes it\n"
+    assert not (project / "studies" / "both" / "results").exists()
+    assert points(project, "second") != []

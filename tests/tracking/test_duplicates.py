@@ -8,7 +8,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipeline.tracking import provenance, runs
+from pipeline.tracking import duplicates, provenance, runs
 from pipeline.tracking.embedded import OUTPUTS_TAG
 from pipeline.tracking.stage import stage_run
 from tests.refusals import write_package, zeros
@@ -155,3 +155,17 @@ def test_under_dvc_a_stage_has_a_run_of_its_own(client: mlflow.MlflowClient, mon
         pass
     assert run.run_id == outer
     assert provenance.OUTER_TAG not in client.get_run(outer).data.tags
+
+
+def test_of_equal_runs_made_at_once_the_one_that_began_first_stays(client: mlflow.MlflowClient) -> None:
+    with runs.start_run("first", {}) as first:
+        first.set_tags({OUTPUTS_TAG: "d3"})
+        first.log_child("seed 3", {"seed": 3}, {"loss": [(0, 1.0)]})
+        with runs.start_run("second", {}) as second:
+            second.set_tags({OUTPUTS_TAG: "d3"})
+            second.log_child("seed 3", {"seed": 3}, {"loss": [(0, 1.0)]})
+        duplicates.keep_first(second, "d3")
+        assert left(client) == {first.run_id, second.run_id}
+    duplicates.keep_first(first, "d3")
+    assert left(client) == {first.run_id}
+    assert len(client.search_runs(["0"])) == 2
