@@ -26,7 +26,7 @@ def ensure(path: Path, make: Callable[[str], None]) -> None:
     with process.exclusive(path, WAIT, f"{path}: another process is still making it"):
         end = time.monotonic() + WAIT
         while True:
-            busy = path.exists() and process.is_open_elsewhere(path, time.time())
+            busy = path.exists() and process.is_open_elsewhere(path, time.time(), servers=True)
             if _is_whole(path):  # whoever had it open may have finished it meanwhile
                 return
             if busy and time.monotonic() < end:
