@@ -1,6 +1,7 @@
 """The tag `current`: which run is the newest of its stage in an experiment, so that a page can show these alone."""
 
 import mlflow
+from mlflow.exceptions import MlflowException
 
 from . import store
 
@@ -15,6 +16,9 @@ def make(client: mlflow.MlflowClient, experiment_id: str, run_id: str, stage: st
     """
     client.set_tag(run_id, TAG, "true")
     tagged = store.search(client, [experiment_id], f"tags.{TAG} = 'true' and tags.stage = '{stage}'")
-    *others, _newest = sorted(tagged, key=lambda run: (run.info.start_time, run.info.run_id))
-    for other in others:
-        client.set_tag(other.info.run_id, TAG, "false")
+    for other in sorted(tagged, key=lambda run: (run.info.start_time, run.info.run_id))[:-1]:
+        try:
+            client.set_tag(other.info.run_id, TAG, "false")
+        except MlflowException:  # it may have been deleted meanwhile
+            if list(store.search(client, [experiment_id], f"attributes.run_id = '{other.info.run_id}'")):
+                raise

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import mlflow
 from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from . import current, provenance, registry, store
@@ -69,16 +71,23 @@ def _is_touched(client: mlflow.MlflowClient, old: Run, new: Run) -> bool:
         return True
     children = [sorted(_own(run) for run in _children(client, parent)) for parent in (old, new)]
     models = _models(client, old)
-    metrics = {metric.key for model in models for metric in model.metrics or ()}
     return (
         children[0] != children[1]
-        or not all(registry.is_untouched(version, metrics) for version in _versions(client, old, models))
+        or not all(registry.is_untouched(version, old.data.metrics) for version in _versions(client, old, models))
         or any(not name.startswith("mlflow.") for model in models for name in model.tags)
     )
 
 
 def _models(client: mlflow.MlflowClient, run: Run) -> list[LoggedModel]:
-    return [client.get_logged_model(one.model_id) for one in (run.outputs.model_outputs if run.outputs else ())]
+    """Return a run's models but those that somebody has deleted."""
+    models = []
+    for output in run.outputs.model_outputs if run.outputs else ():
+        try:
+            models.append(client.get_logged_model(output.model_id))
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+    return models
 
 
 def _versions(client: mlflow.MlflowClient, run: Run, models: list[LoggedModel]) -> Iterator[ModelVersion]:

@@ -63,10 +63,11 @@ def _is_known(version: str) -> bool:
 def look_over(path: Path) -> None:
     """Correct, once in this process, the places in an embedded store, and mention a former one beside it.
 
+    A place that cannot be corrected now is mentioned, too.
+
     Raises:
         OSError: Another process takes too long to do the same (TimeoutError).
         sqlite3.Error: The file cannot be read or written.
     """
-    locations.mend(path)
-    if line := legacy.warning(path.parent):
+    for line in filter(None, (locations.mend(path), legacy.warning(path.parent))):
         print(line, file=sys.stderr)

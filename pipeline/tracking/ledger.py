@@ -7,40 +7,70 @@ output differ from what dvc.lock says, so that `dvc repro` runs `track`, which e
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from . import process
+from .errors import TrackingError
+
 LEDGER = Path("mlruns/tracked.json")  # beside the embedded store, to go when that goes
 _UNFINISHED = "unfinished"
+_WAIT = 60.0  # seconds
 
 
 def write(digests: Mapping[str, str]) -> None:
-    """Write the digest of every stage's recorded outputs, and no mark."""
-    _write(dict(digests))
+    """Write the digest of every stage's recorded outputs, and no mark.
+
+    Raises:
+        TrackingError: Another process takes too long to write the ledger.
+    """
+    with _lock():
+        _write(dict(digests))
 
 
 def mark(stage: str) -> None:
-    """Note that a stage has begun a run, if DVC runs it; other commands leave `dvc status` as it is."""
+    """Note that a stage has begun a run, if DVC runs it; other commands leave `dvc status` as it is.
+
+    Raises:
+        TrackingError: Another process takes too long to write the ledger.
+    """
     if "DVC_STAGE" in os.environ:
-        ledger = _read()
-        _write({**ledger, _UNFINISHED: sorted({*ledger.get(_UNFINISHED, []), stage})})
+        with _lock():
+            ledger = _read()
+            _write({**ledger, _UNFINISHED: sorted({*ledger.get(_UNFINISHED, []), stage})})
 
 
 def unmark(stage: str) -> None:
-    """Note that the run has ended: the file is again what it was."""
-    ledger = _read()
-    if stage not in ledger.get(_UNFINISHED, []):
+    """Note that the run has ended: the file is again what it was.
+
+    Raises:
+        TrackingError: Another process takes too long to write the ledger.
+    """
+    if stage not in _read().get(_UNFINISHED, []):
         return
-    rest = [other for other in ledger.pop(_UNFINISHED) if other != stage]
-    if rest:
-        ledger[_UNFINISHED] = rest
-    if ledger:
-        _write(ledger)
-        return
-    LEDGER.unlink()
+    with _lock():
+        ledger = _read()
+        rest = [other for other in ledger.pop(_UNFINISHED, []) if other != stage]
+        if rest:
+            ledger[_UNFINISHED] = rest
+        if ledger:
+            _write(ledger)
+        else:
+            LEDGER.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # something else is there
         LEDGER.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    """Keep other processes, such as a second `dvc repro` of another stage, from writing the ledger."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(process.exclusive(LEDGER, _WAIT, f"{LEDGER}: another process is still writing it"))
+        except TimeoutError as error:
+            raise TrackingError(str(error)) from None
+        yield
 
 
 def _read() -> dict[str, Any]:

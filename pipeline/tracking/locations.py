@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from . import process
+from .provenance import PROCESS_TAG
 
 ARTIFACTS = "mlruns"
 # Future artifacts go to the first; the others are places of artifacts that there may be.
@@ -22,25 +23,41 @@ _COLUMNS = (
     ("model_versions", "storage_location"),
 )
 _FOREIGN = "SELECT DISTINCT {1} FROM {0} WHERE ({1} LIKE '/%' OR {1} LIKE 'file:%') AND substr({1}, 1, ?) <> ?"
+_UNDER_WAY = """
+    SELECT run_uuid FROM runs JOIN tags USING (run_uuid)
+    WHERE status = 'RUNNING' AND lifecycle_stage = 'active' AND key = ? AND value <> ? LIMIT 1
+"""
 _WAIT = 60.0  # seconds
 
 
-def mend(store: Path) -> None:
+def mend(store: Path) -> str | None:
     """Correct the places that are of another folder, if what they name is beside `store` now.
 
     A place stays if it names an object store, or a folder that is there and is not that of another copy of the store.
+    All stay while another process has a run under way, with a line that says so: a folder that cannot be seen here may
+    be this one, which that process, on the host of this container, sees at another path.
 
     Raises:
         OSError: Another process takes too long to do the same (TimeoutError).
         sqlite3.Error: The file cannot be read or written.
     """
     if not _corrections(store):
-        return
+        return None
     with process.exclusive(store, _WAIT, f"{store}: another process is still at work there"):
         with contextlib.closing(_open(store)) as database, database:
             database.execute("BEGIN IMMEDIATE")
-            for table, column, old, new in _corrections(store):
-                database.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))  # noqa: S608
+            corrections = _corrections(store)
+            moved = [
+                old for *_, place, _ in corrections if (old := _split(place)[0]) and not _is_there(old / ARTIFACTS)
+            ]
+            if moved and (run := database.execute(_UNDER_WAY, (PROCESS_TAG, process.identity())).fetchone()):
+                return (
+                    f"{store}: artifacts stay in {moved[0]}, where a process that has begun the run {run[0]} may see "
+                    "this folder; if that process has ended, delete the run in MLflow, and they are looked for here"
+                )
+            for table, column, wrong, right in corrections:
+                database.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (right, wrong))  # noqa: S608
+    return None
 
 
 def _corrections(store: Path) -> list[tuple[str, str, str, str]]:

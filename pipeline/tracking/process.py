@@ -48,16 +48,16 @@ def is_dead(process: str) -> bool:
         return False
 
 
-def is_open_elsewhere(path: Path, before: float) -> bool:
+def is_open_elsewhere(path: Path, before: float, *, servers: bool = False) -> bool:
     """Return whether another process of this user, started before a time in seconds since 1970, has a file open.
 
-    MLflow's servers do not count: they never end other processes' runs.
+    MLflow's `servers`, which never end other processes' runs, count only if asked for.
     """
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             command = process.cmdline()
             server = {"ui", "server"} & set(command) or any("mlflow.server" in word for word in command)
-            other = process.pid != os.getpid() and not server and _started(process) < before
+            other = process.pid != os.getpid() and (servers or not server) and _started(process) < before
             if other and any(Path(file.path) == path for file in process.open_files()):
                 return True
     return False

@@ -14,12 +14,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from numpy.typing import NDArray
 
-from . import advice, current, duplicates, process, provenance, store
+from . import advice, current, duplicates, place, process, provenance, store
 from .calls import Call, logs
 from .contents import DataSet, ModelFiles
 from .errors import BRIEF, TrackingError, variables
 from .shared import shared
 from .values import Points, batches, dataset_entity, param_entities
+
+_known: set[str] = set()  # the runs of this process
 
 
 @dataclass
@@ -43,6 +45,9 @@ class Run:
     left_out: set[str] = field(default_factory=set, init=False)
     live: "dict[str, Run]" = field(default_factory=dict, init=False)
     sent: set[tuple[str, int]] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        _known.add(self.run_id)
 
     @contextlib.contextmanager
     def part(self, what: str) -> Iterator[None]:
@@ -268,6 +273,17 @@ def _end(run: Run) -> Iterator[Run]:
             for child in run.live.values():
                 _end_as(child, status)
             _end_as(run, status)
+            if run.ended and MLFLOW_PARENT_RUN_ID not in run.common_tags and not place.path_of(place.uri()):
+                _delete_twins(run)
+
+
+def _delete_twins(run: Run) -> None:
+    """Delete runs of which this process knows nothing: MLflow repeats a request to make one if the answer is late."""
+    query = f"attributes.status = 'RUNNING' and tags.`{provenance.PROCESS_TAG}` = '{process.identity()}'"
+    with contextlib.suppress(TrackingError), variables(BRIEF), store.translate_errors():
+        for other in list(store.search(run.client, [run.experiment_id], query)):
+            if other.info.run_id not in _known:
+                run.client.delete_run(other.info.run_id)
 
 
 def _end_as(run: Run, status: str) -> None:

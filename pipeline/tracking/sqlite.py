@@ -25,15 +25,29 @@ def ensure(path: Path, make: Callable[[str], None]) -> None:
         return
     with process.exclusive(path, WAIT, f"{path}: another process is still making it"):
         end = time.monotonic() + WAIT
-        while not _is_whole(path):
-            if path.exists() and process.is_open_elsewhere(path, time.time()) and time.monotonic() < end:
+        while True:
+            busy = path.exists() and process.is_open_elsewhere(path, time.time(), servers=True)
+            if _is_whole(path):  # whoever had it open may have finished it meanwhile
+                return
+            if busy and time.monotonic() < end:
                 time.sleep(0.2)
                 continue
             part = path.with_name(f".{path.name}.part")
-            part.unlink(missing_ok=True)
+            for left in (part, path, path.with_name(f"{path.name}-journal")):
+                left.unlink(missing_ok=True)
             make(f"sqlite:///{part}")
-            path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-            part.replace(path)
+            _put(part, path)
+
+
+def _put(part: Path, path: Path) -> None:
+    """Move a store to its place, unless a program that knows no lock has begun one there meanwhile."""
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        part.replace(path)
+    part.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path) -> bool:

@@ -191,8 +191,11 @@ def _end_orphaned_runs(address: str) -> None:
 
 
 def _kill(client: mlflow.MlflowClient, run: Run) -> None:
+    """End a run whose process is gone, unless it was ended, or taken over by another process, since it was found."""
     try:
-        client.set_terminated(run.info.run_id, "KILLED")
+        now = client.get_run(run.info.run_id)
+        if now.info.status == "RUNNING" and now.data.tags.get(PROCESS_TAG) == run.data.tags.get(PROCESS_TAG):
+            client.set_terminated(run.info.run_id, "KILLED")
     except MlflowException as error:  # it may be another user's
         if not advice.is_refusal(error):
             raise

@@ -110,6 +110,17 @@ def test_a_run_whose_model_the_pipeline_has_registered_is_replaced_and_the_model
     ]
 
 
+def test_a_run_whose_model_somebody_has_deleted_is_replaced(
+    client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = write_package(tmp_path, monkeypatch)
+    outputs = client.get_run(record_model(package)).outputs
+    assert outputs
+    client.delete_logged_model(outputs.model_outputs[0].model_id)
+    latest = record_model(package)
+    assert left(client) == {latest}
+
+
 def test_a_run_of_whose_registered_model_somebody_has_made_something_stays(
     client: mlflow.MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

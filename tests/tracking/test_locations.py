@@ -8,7 +8,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.tracking import runs
+from pipeline.tracking import embedded, process, runs, store
+from pipeline.tracking.provenance import PROCESS_TAG
 from tests.samples import enter
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow and SQLAlchemy warn of each other
@@ -74,6 +75,52 @@ def test_a_copy_is_apart_from_its_original(old: Path, monkeypatch: pytest.Monkey
         assert copy in Path(record(copy, monkeypatch, experiment)).parents
     assert sorted(old.rglob("*")) == before
     assert all(place.startswith(f"{copy}/mlruns/") for place in places(copy).values())
+
+
+def begin(folder: Path, identity: str) -> str:
+    """Have a process begin a run in the project of a folder, and return the run."""
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return str(client.create_run("0", tags={PROCESS_TAG: identity}, run_name="under way").info.run_id)
+
+
+def test_while_a_process_that_cannot_be_seen_has_a_run_the_places_stay(
+    old: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine, boot, _, *rest = process.identity().split()
+    run = begin(old, " ".join([machine, boot, "of-the-host", *rest]))
+    new = old.rename(old.with_name("new"))  # as a container sees it that mounts it there
+    before = places(new)
+    enter(new, monkeypatch)
+    embedded.look_over.cache_clear()
+    client, _ = store.connect()
+    assert places(new) == before
+    assert capsys.readouterr().err == (
+        f"{new}/mlflow.db: artifacts stay in {old}, where a process that has begun the run {run} may see this "
+        "folder; if that process has ended, delete the run in MLflow, and they are looked for here\n"
+    )
+    client.delete_run(run)
+    embedded.look_over.cache_clear()
+    store.connect()
+    mlflow.set_tracking_uri("")
+    assert {name for name, place in places(new).items() if not place.startswith(f"{new}/mlruns/")} == set()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_of_a_dead_process_keeps_no_place(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, _, *rest = process.identity().split()
+    begin(old, " ".join([machine, "an-earlier-boot", *rest]))
+    new = old.rename(old.with_name("new"))
+    assert new in Path(record(new, monkeypatch)).parents
+    assert all(place.startswith(f"{new}/mlruns/") for place in places(new).values())
+
+
+def test_a_copy_that_was_made_during_a_run_is_apart_from_its_original(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, boot, _, *rest = process.identity().split()
+    begin(old, " ".join([machine, boot, "of-the-host", *rest]))
+    copy = shutil.copytree(old, old.with_name("copy"))
+    assert copy in Path(record(copy, monkeypatch)).parents
 
 
 def test_files_addresses_and_models_too(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:

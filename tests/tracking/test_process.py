@@ -73,6 +73,12 @@ def test_a_file_that_another_process_has_open(tmp_path: Path) -> None:
         assert process.is_open_elsewhere(path, time.time())
         assert not process.is_open_elsewhere(path, before), "it was started later"
         child.kill()
+    with subprocess.Popen([sys.executable, "-c", program, "server"], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        assert not process.is_open_elsewhere(path, time.time())
+        assert process.is_open_elsewhere(path, time.time(), servers=True)
+        child.kill()
     with path.open():
         assert not process.is_open_elsewhere(path, time.time()), "one's own hold does not count"
 

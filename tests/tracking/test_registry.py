@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
+from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.tracking import registry, runs
 from pipeline.tracking.contents import ModelFiles
@@ -67,6 +69,30 @@ def test_of_two_that_register_an_equal_model_at_once_one_makes_the_version(
     log(model)
     assert numbers(client, "twice") == [1]
     assert int(client.get_model_version_by_alias("twice", registry.ALIAS).version) == 1
+
+
+@pytest.mark.parametrize("what", ["version", "model"])
+def test_what_somebody_deletes_meanwhile_is_made_again(
+    client: mlflow.MlflowClient, package: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    inner = registry._equal
+    name = f"deleted-{what}"
+    log(model_of(package, name))
+
+    def delete(*given: Any) -> list[ModelVersion]:
+        monkeypatch.setattr(registry, "_equal", inner)
+        found = inner(*given)
+        if what == "version":
+            client.delete_model_version(name, found[0].version)
+        else:
+            client.delete_registered_model(name)
+        return found
+
+    monkeypatch.setattr(registry, "_equal", delete)
+    run = log(model_of(package, name))
+    assert run.left_out == set()
+    assert client.get_model_version_by_alias(name, registry.ALIAS).run_id == run.run_id
+    assert len(numbers(client, name)) == 1
 
 
 def test_a_store_without_a_registry_has_the_rest(

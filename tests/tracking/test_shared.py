@@ -102,6 +102,8 @@ def test_aliases_of_models(
         ("(psycopg2.errors.UniqueViolation) duplicate key value violates unique constraint", shared.TRIES),
         ("(pymysql.err.IntegrityError) (1062, \"Duplicate entry 'view-1' for key\")", shared.TRIES),
         ("Model Version creation error (name=mnist-plain). Giving up after 3 attempts.", shared.TRIES),
+        ("Model Version (name=mnist-plain, version=3) not found", shared.TRIES),
+        ("Registered Model with name=mnist-plain not found", shared.TRIES),
         ("Tag value exceeds the maximum length", 1),
     ],
 )

@@ -1,11 +1,13 @@
 """The store: where it is, its experiments, and what it has."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.protos import databricks_pb2
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
 from pipeline.tracking import process, runs, store
 from pipeline.tracking.embedded import OUTPUTS_TAG
@@ -85,7 +87,7 @@ def test_a_dead_run_that_is_another_users_is_left_to_that_one(
     def forbid(*_: object) -> None:
         raise mlflow.MlflowException("not yours", databricks_pb2.PERMISSION_DENIED)
 
-    run = client.create_run("0", tags={PROCESS_TAG: f"{process.machine()} an-earlier-boot - 1 1.00"}).info.run_id
+    run = dead(client)
     store._end_orphaned_runs.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_terminated", forbid)
@@ -94,6 +96,56 @@ def test_a_dead_run_that_is_another_users_is_left_to_that_one(
     store._end_orphaned_runs.cache_clear()
     store.connect()
     assert client.get_run(run).info.status == "KILLED"
+
+
+def dead(client: mlflow.MlflowClient) -> str:
+    tags = {PROCESS_TAG: f"{process.machine()} an-earlier-boot - 1 1.00"}
+    return str(client.create_run("0", tags=tags).info.run_id)
+
+
+def of_mlflow_run(client: mlflow.MlflowClient) -> str:
+    return str(client.create_run("0", tags={MLFLOW_PROJECT_ENTRY_POINT: "main"}).info.run_id)
+
+
+@pytest.mark.parametrize(
+    ("make", "look", "answer"), [(dead, "is_dead", True), (of_mlflow_run, "is_open_elsewhere", False)]
+)
+@pytest.mark.parametrize("ended", ["FINISHED", None])
+def test_a_run_that_ends_before_its_process_is_looked_for_keeps_its_status(
+    client: mlflow.MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[mlflow.MlflowClient], str],
+    look: str,
+    answer: bool,
+    ended: str | None,
+) -> None:
+    run = make(client)
+
+    def exit_meanwhile(*_: object) -> bool:
+        if ended:
+            client.set_terminated(run, ended)
+        return answer
+
+    monkeypatch.setattr(process, look, exit_meanwhile)
+    store._end_orphaned_runs.cache_clear()
+    store.connect()
+    assert client.get_run(run).info.status == (ended or "KILLED")
+
+
+def test_a_run_of_mlflow_run_that_a_process_takes_over_meanwhile_goes_on(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = of_mlflow_run(client)
+
+    def take_over(*_: object) -> bool:
+        client.set_tag(run, PROCESS_TAG, process.identity())
+        return False
+
+    monkeypatch.setattr(process, "is_open_elsewhere", take_over)
+    store._end_orphaned_runs.cache_clear()
+    store.connect()
+    assert client.get_run(run).info.status == "RUNNING"
+    client.set_terminated(run)
 
 
 @pytest.mark.parametrize("digest", ["bob's lr=0.1 abc", 'say "b" abc'])
