@@ -12,6 +12,8 @@ from pipeline.tracking.errors import TrackingError
 
 Meanwhile = Callable[[str, Callable[[], None]], None]
 
+ANOTHER = "another process"
+
 
 @pytest.fixture(autouse=True)
 def _stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +32,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meanwhile]:
         def call(path: Path, *given: object, **more: object) -> object:
             if ledger.LEDGER.name in path.name and not path.name.endswith(".lock"):
                 monkeypatch.setattr(Path, method, inner)
-                others.append(threading.Thread(target=write))
+                others.append(threading.Thread(target=write, name=ANOTHER))
                 others[0].start()
                 others[0].join(0.5)
             return inner(path, *given, **more)
@@ -44,7 +46,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meanwhile]:
 def unfinished() -> list[str]:
     """The marks, when all processes have written theirs."""
     for other in threading.enumerate():
-        if other is not threading.current_thread():
+        if other.name == ANOTHER:
             other.join(10)
     return list(json.loads(ledger.LEDGER.read_bytes())["unfinished"])
 
