@@ -57,7 +57,7 @@ class Run:
             TrackingError: The store cannot be used.
         """
         try:
-            with store.translate_errors():
+            with _undivided(), store.translate_errors():
                 yield
         except TrackingError as error:
             if not error.refused:
@@ -93,7 +93,7 @@ class Run:
         Raises:
             TrackingError: The store cannot be used, or refuses them.
         """
-        with variables(BRIEF), store.translate_errors():
+        with _undivided(), variables(BRIEF), store.translate_errors():
             for batch in filter(None, batches(values, self.sent)):
                 self.client.log_batch(self.run_id, metrics=batch)
                 self.sent |= {(metric.key, metric.step) for metric in batch}
@@ -240,6 +240,11 @@ def replace_run(name: str, tags: Mapping[str, str], experiment_id: str) -> Itera
     experiment = experiment_id if store.is_active(client, experiment_id) else current
     with _create(client, experiment, name, {**tags, provenance.PROCESS_TAG: process.identity()}) as run:
         yield run
+
+
+def _undivided() -> contextlib.AbstractContextManager[None]:
+    """Hold signals back from a call on an SQLite file: one in a transaction would leave it locked for the run's end."""
+    return process.defer_signals() if place.path_of(place.uri()) else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import Run as Stored
 from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from pipeline.tracking import runs
 from pipeline.tracking.calls import Call
@@ -117,6 +119,23 @@ def test_sigterm_ends_a_run_as_killed(client: mlflow.MlflowClient) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 128 + signal.SIGTERM
     assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_a_signal_in_a_transaction_waits_for_its_end(client: mlflow.MlflowClient) -> None:
+    signals = [signal.SIGINT]
+
+    def on_flush(*_: object) -> None:
+        if signals:
+            signal.raise_signal(signals.pop())
+
+    with runs.start_run("r", {}, journal=[]) as run:
+        event.listen(Session, "after_flush", on_flush)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                run.set_tags({"whole": "yes"})
+        finally:
+            event.remove(Session, "after_flush", on_flush)
+    assert stored(client, run).data.tags["whole"] == "yes"
 
 
 def images_of(source: str, digest: str) -> DataSet:
