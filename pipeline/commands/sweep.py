@@ -36,7 +36,7 @@ from pipeline.sweeps.run import train_tasks
 from pipeline.sweeps.search import MOST, Extension, Search, point_maker
 from pipeline.sweeps.seeds import parse_seeds
 from pipeline.sweeps.study import Study, load_study, parse_variants
-from pipeline.sweeps.terminal import networks, plan_words, result_words
+from pipeline.sweeps.terminal import list_populations, networks, plan_words, result_words
 from pipeline.tracking.process import exclusive
 from pipeline.training.job import Workers
 from pipeline.workers import open_workers
@@ -168,7 +168,7 @@ def sweep(
                         outcomes[task.digest] = outcome
                         recorder.log(task, outcome, seconds)
                 if new := search.advance(outcomes):
-                    added = networks({task.digest: task.population for task in new}.values())
+                    added = networks(list_populations(new))
                     print(f"{'confirming the best points' if new[0].confirms else 'refining'}: {added}")
             found = search.results(outcomes)
             with hold(results) if study_folder else contextlib.nullcontext():  # which a sweep of another name writes

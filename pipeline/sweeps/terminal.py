@@ -25,6 +25,11 @@ MOST_ROWS = 30  # of a table
 MOST_VALUES = 6  # of a key, which are all named
 
 
+def list_populations(tasks: Iterable[Task]) -> list[Population]:
+    """Return the populations of some tasks: equal ones are trained once."""
+    return list({task.digest: task.population for task in tasks}.values())
+
+
 def networks(populations: Iterable[Population]) -> str:
     """Say how many networks some populations have."""
     return count_of(sum(len(population.seeds) for population in populations), "network")
@@ -49,7 +54,7 @@ def plan_words(
         seconds: About how long it takes, if that was estimated.
     """
     params, varied = points[0].params, points[0].values
-    populations = {task.digest: task.population for task in tasks}.values()  # equal ones are trained once
+    populations = list_populations(tasks)
     left = f"{len(rests)} still to train" + (f" ({networks(rests)})" if rests else "")
     by = f" by {workers} workers" if rests and workers > 1 else ""
     about = "" if seconds is None else f", about {duration(seconds)}"

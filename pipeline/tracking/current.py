@@ -16,7 +16,7 @@ def make(client: mlflow.MlflowClient, experiment_id: str, run_id: str, stage: st
     """
     client.set_tag(run_id, TAG, "true")
     tagged = store.search(client, [experiment_id], f"tags.{TAG} = 'true' and tags.stage = '{stage}'")
-    for other in sorted(tagged, key=lambda run: (run.info.start_time, run.info.run_id))[:-1]:
+    for other in store.oldest_first(tagged)[:-1]:
         try:
             client.set_tag(other.info.run_id, TAG, "false")
         except MlflowException:  # it may have been deleted meanwhile

@@ -60,7 +60,7 @@ def keep_first(run: "runs.Run", digest: str) -> None:
     """
     with run.part("the deletion of equal runs"):
         found = store.search(run.client, [run.experiment_id], store.finished(digest))
-        for equal in sorted(found, key=lambda one: (one.info.start_time, one.info.run_id))[1:]:
+        for equal in store.oldest_first(found)[1:]:
             for one in (equal, *_children(run.client, equal)):
                 run.client.delete_run(one.info.run_id)
 

@@ -28,7 +28,7 @@ def has_runs(digests: Collection[str]) -> bool:
     It is False, too, where only MLflow can tell: of a server, of a file that is missing, damaged or of a version that
     is unknown here, and of runs under way, which may be those of dead processes.
     """
-    path = place.path_of(place.uri())
+    path = place.path()
     if not path:
         return False
     if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):

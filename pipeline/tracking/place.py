@@ -53,6 +53,11 @@ def path_of(address: str) -> Path | None:
     return Path(file) if file.startswith("/") and file != address and "?" not in file else None
 
 
+def path() -> Path | None:
+    """Return the file of this store, if it is one in SQLite."""
+    return path_of(uri())
+
+
 def check() -> None:
     """Refuse an address of SQLite at which MLflow would write elsewhere, nowhere or not at all.
 

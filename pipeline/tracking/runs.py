@@ -244,7 +244,7 @@ def replace_run(name: str, tags: Mapping[str, str], experiment_id: str) -> Itera
 
 def _undivided() -> contextlib.AbstractContextManager[None]:
     """Hold signals back from a call on an SQLite file: one in a transaction would leave it locked for the run's end."""
-    return process.defer_signals() if place.path_of(place.uri()) else contextlib.nullcontext()
+    return process.defer_signals() if place.path() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -278,7 +278,7 @@ def _end(run: Run) -> Iterator[Run]:
             for child in run.live.values():
                 _end_as(child, status)
             _end_as(run, status)
-            if run.ended and MLFLOW_PARENT_RUN_ID not in run.common_tags and not place.path_of(place.uri()):
+            if run.ended and MLFLOW_PARENT_RUN_ID not in run.common_tags and not place.path():
                 _delete_twins(run)
 
 

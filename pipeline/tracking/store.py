@@ -7,7 +7,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import mlflow
 import mlflow.store.db.utils
@@ -124,6 +124,11 @@ def search(client: mlflow.MlflowClient, experiments: list[str], query: str) -> I
         found = client.search_runs(experiments, query, page_token=token)
         yield from found
         token = found.token or ""
+
+
+def oldest_first(runs: Iterable[Run]) -> list[Run]:
+    """Return runs in the order in which they were started."""
+    return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def _client(address: str) -> mlflow.MlflowClient:

@@ -34,6 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for (_, command), end in zip(commands, ends, strict=True):
         said = end.stdout + end.stderr
         assert end.returncode == 0, f"{command}: {said}"
+        assert "locked" not in said
         assert "not recorded" not in said
         assert "Traceback" not in said
     return store

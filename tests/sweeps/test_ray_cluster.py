@@ -401,6 +401,7 @@ def test_a_sweep_without_any_node_gives_up_and_keeps_what_came(
     )
     some = kept()
     assert len(logged(project, "left")) == len(some) > 0
-    assert f", {8 - len(some)} still to train" in done(*command)
+    left = 8 - len(some)
+    assert f", {left} still to train ({2 * left} networks)\n" in done(*command)
     assert some.items() <= kept().items()
     assert len(logged(project, "left")) == 8
