@@ -4,6 +4,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -67,14 +68,17 @@ def sweep(params: Params, _variant: Variant, _batch: int, workers: int = 0) -> I
     return _sweeps(_settings(params.train, workers), partial(list_tasks, count, epochs=EPOCHS_OF_SWEEP))
 
 
-def shift(params: Params, _variant: Variant, _batch: int) -> Iterator[float]:
-    """Yield the seconds per epoch and network of a study whose probe measures every 500 iterations."""
+def shift(params: Params, _variant: Variant, _batch: int, *, probed: bool = True) -> Iterator[float]:
+    """Yield the seconds per epoch and network of one epoch of a study, probed as often as its epochs are on average."""
     study = load_study(STUDY)
+    assert study.probe
+    *_, last = steps = list(study.probe.steps())
+    probe = replace(study.probe, every=last // (len(steps) - 1)) if probed else None
     grids = [parse_grid(texts) for texts in study.grids]
     points = list_points(paths.PARAMS, {**study.overrides, "train.epochs": "1", "train.device": "cpu"}, *grids)
 
     def plan_study(images: ImageFiles, folder: Path) -> Sequence[Task]:
-        return plan(points, {points[0].params.data: images}, folder, study.probe)
+        return plan(points, {points[0].params.data: images}, folder, probe)
 
     return _sweeps(_settings(params.train), plan_study)
 

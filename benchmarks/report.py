@@ -36,6 +36,7 @@ LABELS = {
         "sweep_1": "a sweep over learning rates by one worker, a model-epoch",
         "sweep": "by as many workers as cores, a model-epoch",
         "shift": "studies/internal_covariate_shift with its probe, a model-epoch",
+        "shift_unprobed": "the same without its probe",
     },
 }
 

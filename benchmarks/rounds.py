@@ -40,9 +40,9 @@ def compare(variant: Variant, batch: int, rounds: int, progress: Progress) -> Se
 
 
 def sweeps(rounds: int, progress: Progress) -> Seconds:
-    """Measure whole sweeps by one worker and by all, and the study with the costliest probe."""
+    """Measure whole sweeps by one worker and by all, and the study with the costliest probe, also without it."""
     with contextlib.ExitStack() as stack:
-        kinds = ("sweep_1", "sweep", "shift")
+        kinds = ("sweep_1", "sweep", "shift", "shift_unprobed")
         measures = {kind: stack.enter_context(worker(kind, VARIANTS[0], SMALL_BATCH)) for kind in kinds}
         return take_turns("sweeps", measures, rounds, progress)
 

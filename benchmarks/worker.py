@@ -31,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[Params, Variant, int], Iterator[float]]] = {
     "sweep_1": partial(project.sweep, workers=1),
     "sweep": project.sweep,
     "shift": project.shift,
+    "shift_unprobed": partial(project.shift, probed=False),
 }
 
 if __name__ == "__main__":
