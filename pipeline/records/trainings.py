@@ -56,14 +56,18 @@ def log_images(run: "Run", dataset: str, images: ImageFiles, purpose: str) -> No
 
 
 def curves(trained: "History | Outcome", member: int | None = None) -> "dict[str, Points]":
-    """Return one member's curves, or their means over the members."""
+    """Return one member's curves, or their means over the members; a sweep's outcome has no loss of every iteration."""
     losses = trained.train_loss
-    by_epoch = losses.reshape(len(losses), trained.validation_loss.shape[1] - 1, -1).mean(axis=2)
+    values = {
+        "train/loss_of_epoch": losses.reshape(len(losses), trained.validation_loss.shape[1] - 1, -1).mean(axis=2),
+        "validation/loss": trained.validation_loss,
+        "validation/accuracy": trained.validation_accuracy,
+    }
+    if isinstance(trained, History):
+        values["train/loss"] = losses
     return {
-        "train/loss_of_epoch": list(enumerate(mean_or_member(by_epoch, member), start=1)),
-        "train/loss": list(enumerate(mean_or_member(trained.train_loss, member), start=1)),
-        "validation/loss": list(enumerate(mean_or_member(trained.validation_loss, member))),
-        "validation/accuracy": list(enumerate(mean_or_member(trained.validation_accuracy, member))),
+        name: list(enumerate(mean_or_member(steps, member), start=int(name.startswith("train/"))))
+        for name, steps in values.items()
     }
 
 

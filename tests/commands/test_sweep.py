@@ -240,7 +240,9 @@ def test_every_point_and_variant_is_a_run_with_the_means_of_its_seeds(project: P
     run = found[0]
     nested = runs(project, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
     assert sorted(child.data.params["seed"] for child in nested) == ["0", "1"]
-    for metric, first, count in (("train/loss", 1, 1), ("validation/loss", 0, 2), ("validation/accuracy", 0, 2)):
+    assert "train/loss" not in run.data.metrics  # whose steps are iterations
+    curves = (("train/loss_of_epoch", 1, 1), ("validation/loss", 0, 2), ("validation/accuracy", 0, 2))
+    for metric, first, count in curves:
         mean, *seeds = (history(project, one, metric) for one in (run, *nested))
         assert [step for step, _ in mean] == list(range(first, first + count))
         assert all([step for step, _ in seed] == [step for step, _ in mean] for seed in seeds)

@@ -184,6 +184,6 @@ def test_the_sweeps_runs_are_whole(server: Server, clients: list[Path], tmp_path
     )
     assert table.read_bytes() == (clients[1] / "sweeps" / "rates" / "table.csv").read_bytes()
     for name in points:
-        for metric, steps in (("train/loss", [1, 2]), ("validation/accuracy", [0, 1, 2])):
+        for metric, steps in (("train/loss_of_epoch", [1, 2]), ("validation/accuracy", [0, 1, 2])):
             history = server.client.get_metric_history(found[f"{name} [rates]"].info.run_id, metric)
             assert [point.step for point in history] == steps
