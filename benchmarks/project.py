@@ -20,6 +20,7 @@ from pipeline.data.images import ImageFiles
 from pipeline.network.device import configure_device
 from pipeline.network.perceptron import widths
 from pipeline.params import VARIANTS, Params, Train, Variant
+from pipeline.parts import cut
 from pipeline.sweeps.grid import list_points, parse_grid
 from pipeline.sweeps.plan import Task, plan
 from pipeline.sweeps.run import train_tasks
@@ -56,7 +57,7 @@ def epochs(params: Params, variant: Variant, batch: int, workers: int = 0, **cha
     examples = split(read_images(), 0, configure_device(settings))
     with open_workers(settings, examples, population.epochs()) as opened:
         while True:
-            jobs = [_TimedJob(part, None) for part in population.parts(opened.count)]
+            jobs = [_TimedJob(part, None) for part in cut(population, opened.count, None, None)]
             times = [seconds for _, seconds in opened.run(jobs, lambda *_: None)]
             starts, ends = zip(*times, strict=True)
             yield (max(ends) - min(starts)) / population.epochs()

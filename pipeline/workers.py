@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from itertools import pairwise
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.queues import SimpleQueue
@@ -26,6 +27,7 @@ from torch import Tensor
 from pipeline.data.dataset import Examples, Split
 from pipeline.errors import UserError
 from pipeline.network.device import configure_device, device_memory
+from pipeline.network.perceptron import widths
 from pipeline.params import Train
 from pipeline.training.job import Job, OnJobEpoch, Result, ThisProcess, Workers
 from pipeline.training.loop import Epoch
@@ -109,13 +111,13 @@ class Pool:
         left = dict(sorted(enumerate(jobs), key=lambda numbered: _length(numbered[1]), reverse=True))
         killed: Counter[int] = Counter()
         while left:
-            running: set[int] = set()
+            dead: set[int] = set()
             try:
-                for number, result in self._run(left, on_epoch, running):
+                for number, result in self._run(left, on_epoch, dead):
                     del left[number]
                     yield number, result
             except BrokenProcessPool:
-                killed.update(running & left.keys() or left.keys())
+                killed.update(dead & left.keys() or left.keys())
                 if ATTEMPTS in killed.values():
                     number = next(number for number, times in killed.items() if times == ATTEMPTS)
                     seeds = ", ".join(map(str, jobs[number].part.seeds))
@@ -124,30 +126,35 @@ class Pool:
                         "of memory; what was completed is kept, and train.workers = 1 takes the least memory"
                     ) from None
 
-    def _run(
-        self, jobs: dict[int, Job[Result]], on_epoch: OnJobEpoch, running: set[int]
-    ) -> Iterator[tuple[int, Result]]:
-        """Run jobs by their numbers in new workers; `running` holds those that have begun.
+    def _run(self, jobs: dict[int, Job[Result]], on_epoch: OnJobEpoch, dead: set[int]) -> Iterator[tuple[int, Result]]:
+        """Run jobs by their numbers in new workers.
 
         Raises:
-            BrokenProcessPool: A worker was killed; what had arrived by then is yielded first.
+            BrokenProcessPool: A worker was killed; what had arrived by then is yielded first, and `dead` holds the jobs
+                that it, and others like it, had begun.
         """
-        reports: SimpleQueue[tuple[int, Epoch | None]] = self._context.SimpleQueue()
+        reports: SimpleQueue[tuple[int, int | Epoch]] = self._context.SimpleQueue()
         start = partial(_start, self._shared, self._settings, reports)
         self._executor = ProcessPoolExecutor(min(self.count, len(jobs)), self._context, initializer=start)
         futures = {self._executor.submit(_work, number, job): number for number, job in jobs.items()}
+        processes = multiprocessing.active_children()
+        worker_of: dict[int, int] = {}  # process ids by job
         while futures:
             done, _ = wait(futures, POLL, FIRST_COMPLETED)
             while not reports.empty():
-                number, epoch = reports.get()
-                running.add(number)
-                if epoch:
-                    on_epoch(number, epoch)
+                number, report = reports.get()
+                if isinstance(report, int):
+                    worker_of[number] = report
+                else:
+                    on_epoch(number, report)
             broken = [future for future in done if isinstance(future.exception(), BrokenProcessPool)]
             for future in done.difference(broken):
                 yield futures.pop(future), future.result()
             if broken:
-                self._stop()
+                self._executor.shutdown()  # which has ended the others by SIGTERM
+                ended = {process.pid for process in processes if process.exitcode == -signal.SIGTERM}
+                dead.update(number for number, worker in worker_of.items() if worker not in ended)
+                self._executor = None
                 raise BrokenProcessPool
         self._stop()
 
@@ -161,10 +168,10 @@ class Pool:
 
 
 _split: Split  # of a worker process
-_reports: "SimpleQueue[tuple[int, Epoch | None]]"
+_reports: "SimpleQueue[tuple[int, int | Epoch]]"
 
 
-def _start(shared: _Shared, settings: Train, reports: "SimpleQueue[tuple[int, Epoch | None]]") -> None:
+def _start(shared: _Shared, settings: Train, reports: "SimpleQueue[tuple[int, int | Epoch]]") -> None:
     """Prepare a worker process."""
     global _split, _reports
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -177,7 +184,7 @@ def _start(shared: _Shared, settings: Train, reports: "SimpleQueue[tuple[int, Ep
 
 def _work(number: int, job: Job[Result]) -> Result:
     """Run a job in a worker process."""
-    _reports.put((number, None))
+    _reports.put((number, os.getpid()))
     return job.run(_split, lambda epoch: _reports.put((number, epoch)))
 
 
@@ -207,8 +214,9 @@ def _tensor(shared: tuple[Any, torch.Size, torch.dtype]) -> Tensor:
 
 def _length(job: Job[Any]) -> float:
     """Return about how long a job takes, in any unit: each network's steps have a constant cost and one by image."""
-    train = job.part.train
-    return len(job.part.seeds) * train.epochs * (1 + 100 / train.batch_size)
+    part, train = job.part, job.part.train
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(widths(part.model)))
+    return len(part.seeds) * train.epochs * weights * (1 + 100 / train.batch_size)
 
 
 @contextlib.contextmanager

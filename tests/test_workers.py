@@ -17,7 +17,9 @@ import torch
 
 from pipeline.data.dataset import Examples, Split
 from pipeline.errors import UserError
+from pipeline.network.device import configure_device
 from pipeline.params import Params
+from pipeline.parts import cut
 from pipeline.stages.train import TrainJob
 from pipeline.sweeps.outcome import OUTCOME_ARRAYS, Outcome, OutcomeJob
 from pipeline.training.job import Job, ThisProcess
@@ -43,16 +45,32 @@ def _none_is_left() -> Iterator[None]:
     assert multiprocessing.active_children() == []
 
 
+@pytest.fixture(autouse=True)
+def _own_device() -> Iterator[None]:
+    """Undo what `configure_device` sets for the whole process."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
 def silent(number: int, epoch: Epoch) -> None:
     pass
 
 
-def test_results_are_the_same_bytes_with_any_number_of_workers(params: Make, split: Split) -> None:
-    whole = population(params(**SETTINGS), "batchnorm")
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_results_are_the_same_bytes_with_any_number_of_workers(
+    params: Make, split: Split, threads: str, precision: str
+) -> None:
+    large = {"hidden": "128,64", "batch_size": "40"}  # enough for two threads to share
+    settings = SETTINGS | large | {"threads": threads, "matmul_precision": precision, "device": "cpu"}
+    whole = population(params(**settings), "batchnorm")
+    configure_device(whole.train)
     probe = probe_of("loss_landscape", 2)
 
     def outcome(workers: int) -> Outcome:
-        jobs = [OutcomeJob(part, None, probe) for part in whole.parts(workers)]
+        jobs = [OutcomeJob(part, None, probe) for part in cut(whole, workers, None, None)]
         told: list[tuple[int, int]] = []
 
         def tell(number: int, epoch: Epoch) -> None:
@@ -121,6 +139,43 @@ def test_a_job_whose_worker_is_killed_runs_again(params: Make, split: Split, tmp
         results = dict(pool.run([Killed(first, None, 1, tmp_path), *(Quick(part, None) for part in others)], silent))
     assert results == dict(enumerate(whole.seeds))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@dataclass(frozen=True)
+class Slow(Job[int]):
+    """Takes longer than the others."""
+
+    def run(self, split: Split, on_epoch: OnEpoch | None = None) -> int:  # noqa: ARG002
+        time.sleep(2)
+        return self.part.seeds[0]
+
+
+def test_a_job_beside_those_whose_workers_are_killed_is_not_blamed(params: Make, split: Split, tmp_path: Path) -> None:
+    whole = population(params(**SETTINGS), "plain")
+    slow, *others = whole.parts(5)
+    folders = [tmp_path / str(part.seeds[0]) for part in others]
+    for folder in folders:
+        folder.mkdir()
+    killed = [Killed(part, None, 1, folder) for part, folder in zip(others, folders, strict=True)]
+    with Pool(2, whole.train, split) as pool:
+        assert dict(pool.run([Slow(slow, None), *killed], silent)) == dict(enumerate(whole.seeds))
+    assert [len(list(folder.iterdir())) for folder in folders] == [2, 2, 2, 2]
+
+
+@dataclass(frozen=True)
+class Noted(Job[float]):
+    """Gives the time at which it begins."""
+
+    def run(self, split: Split, on_epoch: OnEpoch | None = None) -> float:  # noqa: ARG002
+        return time.monotonic()
+
+
+def test_the_longest_jobs_come_first(params: Make, split: Split) -> None:
+    changes = ({"hidden": "5"}, {"hidden": "50"}, {"hidden": "5", "epochs": "9"}, {"hidden": "50", "batch_size": "4"})
+    parts = [population(params(**(SETTINGS | change)), "plain") for change in changes]
+    with Pool(1, parts[0].train, split) as pool:
+        begun = dict(pool.run([Noted(part, None) for part in parts], silent))
+    assert sorted(begun, key=lambda number: begun[number]) == [3, 1, 2, 0]
 
 
 def test_one_that_is_killed_again_is_one_line_and_what_came_is_kept(params: Make, split: Split, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def sweep(
     rests = {task.digest: rest for task in search.tasks if (rest := task.rest())}
     folder = paths.SWEEPS / (name or sweep_name(points, compared))
     results = study_folder / "results" if study_folder else folder
-    epochs = sum(rest.epochs() for rest in rests.values())
+    epochs = sum(rest.epochs() for rest in rests.values()) + search.epochs_ahead()
     with _open_workers(ray if rests else None, params.train, splits, epochs) as workers:
         count = next(iter(workers.values())).count
         seconds = None

@@ -10,10 +10,11 @@ from pipeline.network import activations
 from pipeline.network.device import configure_device
 from pipeline.network.network import Network
 from pipeline.params import Params
+from pipeline.parts import checkpoint_file, cut
 from pipeline.training.history import save_history
 from pipeline.training.job import Job, OnJobEpoch, Workers
 from pipeline.training.loop import OnEpoch, Trained, fit
-from pipeline.training.population import Population, name_of
+from pipeline.training.population import Population
 from pipeline.training.settings import save_settings
 
 
@@ -61,8 +62,8 @@ def train_variant(
         checkpoints: Where to save states while training, and to continue from.
         on_epoch: Called with the number of a part and the epoch that it has completed.
     """
-    parts = population.parts(workers.count, workers.memory)
-    jobs = [TrainJob(part, checkpoints and checkpoints / f"{name_of(part.seeds)}.checkpoint") for part in parts]
+    parts = cut(population, workers.count, workers.memory, checkpoints)
+    jobs = [TrainJob(part, checkpoints and checkpoint_file(checkpoints, part)) for part in parts]
     trained = dict(workers.run(jobs, on_epoch))
     save_history(folder, population.seeds, Trained.join([trained[number] for number in range(len(jobs))]))
     save_settings(folder, params, images)

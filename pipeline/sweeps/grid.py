@@ -19,7 +19,16 @@ from pipeline.params import TEXTS, VARIANTS, Params, ParamsFile, Variant, format
 RANGE = re.compile(r"(log|lin|random)\(([^,()]+),([^,()]+),([^,()]+)\)")
 # All points share how many images are held out, the seeds, the device and the evaluation.
 IMAGES = ("data.dataset", "data.directory")  # keys that name images, which are no setting to choose
-SHARED = ("data.holdout", "train.seeds", "train.device", "train.threads", "train.matmul_precision", "evaluate.")
+WORKERS = "train.workers"  # which no result has among its parameters
+SHARED = (
+    "data.holdout",
+    "train.seeds",
+    "train.device",
+    "train.threads",
+    "train.matmul_precision",
+    "evaluate.",
+    WORKERS,
+)
 
 Grid = Mapping[str, Sequence[str]]  # the values of every key, as YAML text
 
@@ -167,7 +176,7 @@ def sweep_name(points: Sequence[Point], variants: Sequence[Variant] = VARIANTS) 
 
 def full_name(key: str, known: Mapping[str, Any]) -> str:
     """Return the dotted name of a key, which may be given by its last part."""
-    matches = _matches(key, known)
+    matches = _matches(key, [*known, WORKERS])
     if len(matches) != 1:
         raise UserError(f"grid {key}: {'ambiguous' if matches else 'not a parameter'}; choose from {', '.join(known)}")
     if matches[0].startswith(SHARED):

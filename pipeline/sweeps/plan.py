@@ -15,6 +15,7 @@ from pipeline.files import to_json, write_atomic
 from pipeline.network.device import configure_device, device_memory
 from pipeline.network.normalisation import NORMS, check_variant
 from pipeline.params import VARIANTS, Data, Params, Variant
+from pipeline.parts import cut
 from pipeline.sweeps.grid import Point, digest_points
 from pipeline.sweeps.outcome import Outcome, load_outcome, outcome_digest, stored_seeds
 from pipeline.sweeps.probe import Probe
@@ -172,7 +173,7 @@ def estimate(populations: Sequence[Population], examples: Split, workers: int) -
         kind = (population.variant, population.model, train.batch_size, train.optimizer)
         if kind not in seconds:
             sample = Examples(examples.train.images[:SAMPLE], examples.train.labels[:SAMPLE])
-            part = population.parts(memory=device_memory(examples.train.images.device))[0]
+            part = cut(population, 1, device_memory(examples.train.images.device), None)[0]
             start = time.perf_counter()
             fit(replace(part, train=train.model_copy(update={"epochs": 1})), sample)
             seconds[kind] = (time.perf_counter() - start) / len(part.seeds) / len(sample)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from pipeline.data.dataset import Split
 from pipeline.errors import UserError
+from pipeline.parts import checkpoint_file, cut
 from pipeline.progress import Progress
-from pipeline.sweeps.outcome import Outcome, OutcomeJob, outcome_file, save_outcome
+from pipeline.sweeps.outcome import Outcome, OutcomeJob, save_outcome
 from pipeline.sweeps.plan import Task
 from pipeline.sweeps.probe import Probe
 from pipeline.training.job import Job, Workers
@@ -77,9 +78,8 @@ def _train(tasks: Sequence[Task], workers: Workers, epochs: int) -> Iterator[tup
     for task in tasks:
         rest = task.rest() or task.population
         seconds[task.digest] = 0.0 if rest.seeds == task.population.seeds else UNKNOWN
-        for part in rest.parts(-(-workers.count // len(tasks)), workers.memory):
-            file = outcome_file(task.folder, part.seeds)
-            jobs.append(TimedJob(part, file.with_suffix(".checkpoint"), task.probe))
+        for part in cut(rest, -(-workers.count // len(tasks)), workers.memory, task.folder):
+            jobs.append(TimedJob(part, checkpoint_file(task.folder, part), task.probe))
             owners.append(task)
     parts_left = Counter(task.digest for task in owners)
     before = epochs - sum(job.part.epochs() for job in jobs)

@@ -133,10 +133,16 @@ class Search:
     def ahead(self) -> list[str]:
         """Return what may follow the tasks so far, in words."""
         more = ", and more for other points that the study chooses" if self._choose else ""
-        count = len(self._variants) * len(group_points(self._grid))
         rounds = f"up to {self._rounds} round{'s' * (self._rounds > 1)} of points around the best ones"
-        seeds = f"up to {count * len(self._seeds)} networks of other seeds to confirm the best points{more}"
+        seeds = f"up to {self._networks_that_confirm()} networks of other seeds to confirm the best points{more}"
         return [words for words, asked in ((rounds, self._rounds), (seeds, self._seeds)) if asked]
+
+    def epochs_ahead(self) -> int:
+        """Return how many epochs may follow, summed over networks, where the best points are confirmed."""
+        return self._networks_that_confirm() * max(point.params.train.epochs for point in self._grid)
+
+    def _networks_that_confirm(self) -> int:
+        return len(self._variants) * len(group_points(self._grid)) * len(self._seeds)
 
     def results(self, outcomes: Mapping[str, Outcome]) -> list[Result]:
         """Return the result of every point.

@@ -138,6 +138,7 @@ SHARED = "all points share data.holdout, the seeds, the processor and how they a
         ("seeds", "[1]", f"grid train.seeds: {SHARED}"),
         ("train.seeds", "[1]", f"grid train.seeds: {SHARED}"),
         ("threads", "1", f"grid train.threads: {SHARED}"),
+        ("workers", "1", f"grid train.workers: {SHARED}"),
         ("device", "cpu", f"grid train.device: {SHARED}"),
         ("evaluate.confidence", "0.9", f"grid evaluate.confidence: {SHARED}"),
         ("margin", "0.1", f"grid evaluate.margin: {SHARED}"),
