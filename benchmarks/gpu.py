@@ -45,7 +45,7 @@ def measure_gpu(progress: Progress) -> str:
         f"{name}, PyTorch {torch.__version__}; eager, float32. The floor is what the products of an epoch take at the "
         f"speed of a large one, {best / 1e12:.1f} TFLOP/s.",
         "",
-        *markdown_table(["variant", "members", "at once", "model-epochs per second", "of the floor's"], rows),
+        *markdown_table(["variant", "members", "at once", "model-epochs per second", "share of the floor's"], rows),
     ]
     return "\n".join(lines) + "\n"
 

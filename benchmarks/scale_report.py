@@ -25,7 +25,7 @@ class Measured:
         size: Bytes of the images.
         put: Seconds until the driver's node holds the images.
         fetch: Seconds until another raylet on this machine holds them, too.
-        log: Seconds in which the driver logs a point.
+        log: Seconds in which the driver logs a population.
     """
 
     alone: float
@@ -75,7 +75,7 @@ def markdown(machine: str, measured: Measured) -> str:
         "",
         f"Seconds of a sweep of {POPULATIONS:,} populations on nodes like this machine. Assumed: the",
         f"data leave the driver's node once for every node, at {BANDWIDTH / 1e9:g} GB/s together, before training;",
-        "all populations take equally long, so that stragglers are what the last wave adds; the driver logs one point",
+        "all populations take equally long, so that stragglers are what the last wave adds; the driver logs one",
         "after another while others train; nothing else is waited for.",
         "",
         *_projections(measured),
@@ -93,7 +93,7 @@ def _measurements(measured: Measured) -> list[str]:
         ["data", f"{measured.size / 1e6:.0f} MB"],
         ["data into the driver's object store", f"{measured.put:.2f} s"],
         ["data from there to another raylet on this machine, once", f"{measured.fetch:.2f} s"],
-        ["a point logged into MLflow's embedded store, with its seeds", f"{measured.log:.2f} s"],
+        ["a population logged into MLflow's embedded store, with its seeds", f"{measured.log:.2f} s"],
     ]
     return [
         *markdown_table(["", "model-epochs per second", "of as many times one worker"], rows),

@@ -103,8 +103,8 @@ class Train(Section):
     threads: Annotated[int, Field(ge=1, le=1024)]
     """Threads of one training; more than one changes rounding."""
     workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], Field(exclude=True)]
-    """Processes that train at the same time: auto (the cores at hand) or a number; 1 is the calling process. It changes
-    no result."""
+    """Processes that train at the same time: auto (the cores at hand, fewer for little work) or a number; 1 is the
+    calling process. It changes no result."""
     matmul_precision: Literal["highest", "high", "medium"]
     """highest, high or medium: how far matrix products may be rounded, for speed."""
 

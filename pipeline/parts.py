@@ -17,8 +17,8 @@ def checkpoint_file(folder: Path, part: Population) -> Path:
 def cut(population: Population, least: int, memory: int | None, checkpoints: Path | None) -> list[Population]:
     """Cut a population into parts, in the order of its seeds; parts that have a checkpoint go on as they were.
 
-    On the CPU no result depends on how it is cut. One thread computes each network as if it were alone; several threads,
-    or products of less precision, would not: there each network is a part.
+    On the CPU no result depends on how it is cut. One thread computes each network as if it were alone; several
+    threads, or products of less precision, would not: there each network is a part.
 
     Args:
         population: The networks.
