@@ -23,7 +23,7 @@ from tools.sandbox import ROOT, call, output
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TRAINING = ("data", "network", "training")  # the packages whose change trains the networks again
-GROUND = ("__init__.py", "errors.py", "files.py", "params.py", "stages/__init__.py", "stages/train.py")
+GROUND = ("__init__.py", "errors.py", "files.py", "params.py", "parts.py", "stages/__init__.py", "stages/train.py")
 
 
 @pytest.fixture(scope="module")
