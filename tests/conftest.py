@@ -49,9 +49,12 @@ def _unfrozen() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _denormals() -> Iterator[None]:
-    """Undo what reading the images sets for the whole process, and Hypothesis refuses."""
+def _same_process() -> Iterator[None]:
+    """Undo `configure_device`, whose settings hold for the whole process; Hypothesis refuses flushed denormals."""
+    threads = torch.get_num_threads()
     yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("highest")
     torch.set_flush_denormal(False)
 
 

@@ -45,15 +45,6 @@ def _none_is_left() -> Iterator[None]:
     assert multiprocessing.active_children() == []
 
 
-@pytest.fixture(autouse=True)
-def _own_device() -> Iterator[None]:
-    """Undo what `configure_device` sets for the whole process."""
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(precision)
-
-
 def silent(number: int, epoch: Epoch) -> None:
     pass
 

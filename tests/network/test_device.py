@@ -1,6 +1,6 @@
 """Threads, denormal numbers and the choice of the device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,17 +10,6 @@ from pipeline.network.device import configure_device, device_memory
 from pipeline.params import Params
 
 
-@pytest.fixture
-def _same_process() -> Iterator[None]:
-    """Undo `configure_device`, whose settings hold for the whole process."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("highest")
-    torch.set_flush_denormal(False)
-
-
-@pytest.mark.usefixtures("_same_process")
 def test_threads_and_precision_are_set_and_denormals_flushed(params: Callable[..., Params]) -> None:
     settings = params(device="cpu", threads="3", matmul_precision="medium").train
     assert configure_device(settings) == torch.device("cpu")
@@ -30,13 +19,11 @@ def test_threads_and_precision_are_set_and_denormals_flushed(params: Callable[..
     assert (tiny * 1e-10).item() == 0
 
 
-@pytest.mark.usefixtures("_same_process")
 def test_auto_takes_cuda_where_there_is_one(params: Callable[..., Params]) -> None:
     assert configure_device(params(device="auto").train).type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.usefixtures("_same_process")
 def test_cuda_where_there_is_none_is_told_in_one_line(params: Callable[..., Params]) -> None:
     with pytest.raises(UserError) as caught:
         configure_device(params(device="cuda").train)

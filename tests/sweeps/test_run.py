@@ -2,13 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline.data.dataset import Split
 from pipeline.data.images import ImageFiles, read
@@ -29,13 +28,6 @@ SMALL = {"hidden": "5", "batch_size": "8"}  # where a grid varies neither
 
 Make = Callable[..., Params]
 Images = Mapping[Data, ImageFiles]
-
-
-@pytest.fixture(autouse=True)
-def _denormals() -> Iterator[None]:
-    """Undo what reading the images sets for the whole process."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
