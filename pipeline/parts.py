@@ -28,7 +28,7 @@ def cut(population: Population, least: int, memory: int | None, checkpoints: Pat
     """
     seeds, train = population.seeds, population.train
     if memory is None and (train.threads > 1 or train.matmul_precision != "highest"):
-        least = len(seeds)
+        return [replace(population, seeds=(seed,)) for seed in seeds]
     begun = _begun(seeds, checkpoints) if checkpoints else []
     parts: list[Population] = []
     at = 0

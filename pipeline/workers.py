@@ -154,7 +154,7 @@ class Pool:
                 self._executor.shutdown()  # which has ended the others by SIGTERM
                 ended = {process.pid for process in processes if process.exitcode == -signal.SIGTERM}
                 dead.update(number for number, worker in worker_of.items() if worker not in ended)
-                self._executor = None
+                self._stop()
                 raise BrokenProcessPool
         self._stop()
 

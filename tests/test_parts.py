@@ -24,10 +24,12 @@ def test_on_one_thread_every_worker_has_a_part(params: Make, least: int, parts: 
 @pytest.mark.parametrize("least", [1, 2])
 @pytest.mark.parametrize("setting", [{"threads": "2"}, {"matmul_precision": "medium"}])
 def test_where_others_beside_it_change_its_rounding_each_network_is_one(
-    params: Make, setting: dict[str, str], least: int
+    params: Make, tmp_path: Path, setting: dict[str, str], least: int
 ) -> None:
     settings = params(seeds="7,3,9,4", batch_size="60", **setting)
     assert seeds_of(settings, least) == [[7], [3], [9], [4]]
+    checkpoint_file(tmp_path, population(params(seeds="3,9"), "batchnorm")).touch()
+    assert seeds_of(settings, least, folder=tmp_path) == [[7], [3], [9], [4]]
     assert len(seeds_of(settings, least, memory=10**12)) == least  # on CUDA
 
 

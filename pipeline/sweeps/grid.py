@@ -17,9 +17,9 @@ from pipeline.errors import UserError
 from pipeline.params import TEXTS, VARIANTS, Params, ParamsFile, Variant, format_value, parse
 
 RANGE = re.compile(r"(log|lin|random)\(([^,()]+),([^,()]+),([^,()]+)\)")
-# All points share how many images are held out, the seeds, the device and the evaluation.
 IMAGES = ("data.dataset", "data.directory")  # keys that name images, which are no setting to choose
 WORKERS = "train.workers"  # which no result has among its parameters
+# All points share how many images are held out, the seeds, the processor and the evaluation.
 SHARED = (
     "data.holdout",
     "train.seeds",
